@@ -1,0 +1,54 @@
+"""Every error the product raises on purpose.
+
+```
+EvalVaultError               try again?
+├── InvalidInput             no   what came in can never be accepted (bad bytes, bad parameter)
+│   ├── Undecodable          no   the bytes are not what they claim to be
+│   └── TooLarge             no   over a size limit
+├── NotFound                 no   no such run or trace
+├── SettingsError            no   the configuration is wrong
+├── MissingExtra             no   an optional package is needed: the message names the command
+└── Unavailable              yes  storage away, queue full, shutting down
+    └── Overloaded           yes  the queue's bound is reached
+```
+"""
+
+
+class EvalVaultError(Exception):
+    """Base of all errors raised on purpose; `retryable` answers "try again?"."""
+
+    retryable = False
+
+
+class InvalidInput(EvalVaultError):
+    """What came in can never be accepted as it is."""
+
+
+class Undecodable(InvalidInput):
+    """The bytes are not what their content type says."""
+
+
+class TooLarge(InvalidInput):
+    """The payload is over a size limit, as received or after decompression."""
+
+
+class NotFound(EvalVaultError):
+    """No such run, trace or asset."""
+
+
+class SettingsError(EvalVaultError):
+    """A setting has a value that cannot work."""
+
+
+class MissingExtra(EvalVaultError):
+    """An optional package is not installed."""
+
+
+class Unavailable(EvalVaultError):
+    """Storage cannot be reached, or the server is shutting down. Nothing was stored; the same call may work later."""
+
+    retryable = True
+
+
+class Overloaded(Unavailable):
+    """The bounded queue in front of storage is full."""

@@ -1,0 +1,238 @@
+"""The records that travel from the wire to the answers.
+
+Every record is frozen; what must hold is checked in the constructor. Times are integers in nanoseconds since the
+Unix epoch, durations are floats in milliseconds, ids are lower-case hex text. Nothing here knows protobuf, SQL or HTTP.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+# An OTLP AnyValue as a plain Python value: None (the empty value), bool, int, float, str, bytes,
+# list (array) or dict (kvlist), nested at will. Source: opentelemetry-proto common.proto, AnyValue.
+Value = Any
+Attributes = Mapping[str, Value]
+
+STATUS_UNSET: Final = 0
+STATUS_OK: Final = 1
+STATUS_ERROR: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What produced the spans. `id` is a hash of the content, so equal resources are one row."""
+
+    id: str
+    attributes: Attributes
+    dropped_attributes: int = 0
+    schema_url: str = ""
+
+    @property
+    def service(self) -> str:
+        """`service.name`, or `unknown_service` as the OpenTelemetry specification names a missing one."""
+        name = self.attributes.get("service.name")
+        return name if isinstance(name, str) and name else "unknown_service"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The instrumentation scope that made the spans. `id` is a hash of the content."""
+
+    id: str
+    name: str = ""
+    version: str = ""
+    attributes: Attributes = field(default_factory=dict)
+    dropped_attributes: int = 0
+    schema_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEvent:
+    """A span event: something that happened at `time_ns`."""
+
+    time_ns: int
+    name: str
+    attributes: Attributes
+    dropped_attributes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpanLink:
+    """A link to a span, often of another trace. Ids are kept as received, valid or not."""
+
+    trace_id: str
+    span_id: str
+    trace_state: str
+    attributes: Attributes
+    dropped_attributes: int = 0
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One received span, complete: what `wire` read is what `wire` can write again.
+
+    `trace_id` has 32 hex digits, `span_id` 16, neither all zero (the border rejects others; trace.proto).
+    `parent_span_id` is empty for a root.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    name: str
+    kind: int
+    start_ns: int
+    end_ns: int
+    status_code: int
+    status_message: str
+    attributes: Attributes
+    events: tuple[SpanEvent, ...]
+    links: tuple[SpanLink, ...]
+    dropped_attributes: int
+    dropped_events: int
+    dropped_links: int
+    flags: int
+    trace_state: str
+    resource: Resource
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadRef:
+    """Where the body of an input or output is kept: `store://id?type=`."""
+
+    store: str
+    id: str
+    type: str = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class StageEvent:
+    """One logical step of a RAG answer.
+
+    `type_source` says which rule and which attribute gave the type (`attribute:openinference.span.kind`,
+    `rule:answering_generation`, …). `derived` stages have no duration and never count as work.
+    `self_ms` is the duration without that of child stages; `critical_ms` the part of the trace's critical path spent
+    in this stage itself. `tokens_*` and `cost_total` are set only where usage counts (once per call).
+
+    Raises:
+        ValueError: an empty run id, stage id or type, an attempt below 1, or an end before the start.
+    """
+
+    trace_id: str
+    stage_id: str
+    run_id: str
+    stage_type: str
+    stage_name: str | None = None
+    parent_stage_id: str | None = None
+    status: str = "success"
+    attempt: int = 1
+    started_ns: int | None = None
+    finished_ns: int | None = None
+    duration_ms: float | None = None
+    self_ms: float | None = None
+    critical_ms: float | None = None
+    input_ref: PayloadRef | None = None
+    output_ref: PayloadRef | None = None
+    attributes: Attributes = field(default_factory=dict)
+    metadata: Attributes = field(default_factory=dict)
+    span_id: str | None = None
+    derived: bool = False
+    type_source: str = ""
+    wrapped_span_ids: tuple[str, ...] = ()
+    error_type: str | None = None
+    error_message: str | None = None
+    error_fingerprint: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost_total: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (self.run_id and self.stage_id and self.stage_type):
+            raise ValueError("run_id, stage_id and stage_type are required")
+        if self.attempt < 1:
+            raise ValueError(f"attempt must be at least 1, not {self.attempt}")
+        if self.started_ns is not None and self.finished_ns is not None and self.finished_ns < self.started_ns:
+            raise ValueError("finished before it started")
+
+
+@dataclass(frozen=True, slots=True)
+class AssetUse:
+    """A stage used an asset in a version. `stage_id` is empty when no stage encloses the span that recorded it."""
+
+    trace_id: str
+    stage_id: str
+    ordinal: int
+    run_id: str
+    kind: str
+    name: str
+    asset_id: str | None = None
+    version: str | None = None
+    digest: str | None = None
+    origin: str | None = None
+    fallback: bool = False
+    subtype: str | None = None
+    role: str | None = None
+    used_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something a person should know about a trace: evidence lost, labels in conflict, usage reported twice."""
+
+    trace_id: str
+    ordinal: int
+    run_id: str
+    code: str
+    severity: str
+    detail: str
+    stage_id: str | None = None
+    span_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTrace:
+    """What one trace adds to one run. A trace has one of these for every run that its stages name."""
+
+    trace_id: str
+    run_id: str
+    service: str
+    name: str
+    started_ns: int
+    finished_ns: int
+    stages: int
+    errors: int
+    stage_types: tuple[str, ...]
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_total: float = 0.0
+    run_name: str | None = None
+    run_kind: str | None = None
+    dataset: str | None = None
+    dataset_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """All that follows from the spans of one trace, and from nothing else (no clock, no order of arrival)."""
+
+    trace_id: str
+    run_id: str
+    root_span_id: str
+    first_ns: int
+    last_ns: int
+    stages: tuple[StageEvent, ...]
+    asset_uses: tuple[AssetUse, ...]
+    findings: tuple[Finding, ...]
+    runs: tuple[RunTrace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A span (or a whole payload) that can never be stored, with the reason and the bytes, for a person to read."""
+
+    reason: str
+    payload: bytes
+    transport: str = ""
+    peer: str = ""

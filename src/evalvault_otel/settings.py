@@ -1,0 +1,119 @@
+"""Settings: one frozen record, read and checked once at the start. Nothing else of the server reads the environment."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .errors import SettingsError
+
+MIB = 1024 * 1024
+
+
+def _setting(default: Any, env: str, doc: str) -> Any:
+    return field(default=default, metadata={"env": env, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Addresses are `host:port`; port 0 takes any free port.
+
+    Raises:
+        SettingsError: an address that is none, a size or time that is not positive, or a non-loopback address
+            without `insecure`.
+    """
+
+    db: str = _setting(
+        "evalvault.db", "EVALVAULT_DB", "where to keep everything: a path, `sqlite:///…` or `postgresql://…`"
+    )
+    grpc: str = _setting("127.0.0.1:4317", "EVALVAULT_GRPC", "address of the OTLP/gRPC receiver")
+    http: str = _setting("127.0.0.1:4318", "EVALVAULT_HTTP", "address of the OTLP/HTTP receiver")
+    api: str = _setting("127.0.0.1:8000", "EVALVAULT_API", "address of the query API")
+    insecure: bool = _setting(
+        False, "EVALVAULT_INSECURE", "allow addresses other than loopback although there is no authentication"
+    )
+    max_request_bytes: int = _setting(
+        64 * MIB, "EVALVAULT_MAX_REQUEST_BYTES", "largest OTLP request, as received and after decompression"
+    )
+    max_queue_bytes: int = _setting(
+        256 * MIB, "EVALVAULT_MAX_QUEUE_BYTES", "bytes of requests that may wait for storage before clients are told to retry"
+    )
+    commit_bytes: int = _setting(
+        8 * MIB, "EVALVAULT_COMMIT_BYTES", "bytes of requests put into one transaction"
+    )
+    commit_delay_ms: float = _setting(
+        2.0, "EVALVAULT_COMMIT_DELAY_MS", "how long a transaction waits for more requests to share it"
+    )
+    quiet_ms: float = _setting(
+        2000.0, "EVALVAULT_QUIET_MS", "a trace without its root (or with a parent missing) is assembled after this pause"
+    )
+    max_rejects: int = _setting(10_000, "EVALVAULT_MAX_REJECTS", "rejects kept; the oldest go first")
+    shutdown_s: float = _setting(10.0, "EVALVAULT_SHUTDOWN_S", "how long a stop waits for requests under way")
+
+    def __post_init__(self) -> None:
+        for name in ("grpc", "http", "api"):
+            host, _ = split_address(getattr(self, name))
+            if not self.insecure and not is_loopback(host):
+                raise SettingsError(
+                    f"--{name} {getattr(self, name)} can be reached from other machines and there is no authentication "
+                    f"yet: use 127.0.0.1, or pass --insecure if the network in front of it is trusted"
+                )
+        for name in ("max_request_bytes", "max_queue_bytes", "commit_bytes", "quiet_ms", "max_rejects", "shutdown_s"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"{name} must be greater than 0, not {getattr(self, name)}")
+        if self.commit_delay_ms < 0:
+            raise SettingsError(f"commit_delay_ms must not be negative, not {self.commit_delay_ms}")
+
+
+def load(overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment, overlaid by `overrides` (None values count as not given).
+
+    Empty environment values count as unset.
+
+    Raises:
+        SettingsError: a value that cannot be read or cannot work; the message names the variable.
+    """
+    env = os.environ if env is None else env
+    values: dict[str, Any] = {}
+    for spec in fields(Settings):
+        text = env.get(spec.metadata["env"], "").strip()
+        if text:
+            values[spec.name] = _parse(text, type(spec.default), spec.metadata["env"])
+    values.update({k: v for k, v in (overrides or {}).items() if v is not None})
+    return Settings(**values)
+
+
+def _parse(text: str, kind: type, env: str) -> Any:
+    if kind is bool:
+        if text.lower() in {"true", "1", "yes"}:
+            return True
+        if text.lower() in {"false", "0", "no"}:
+            return False
+        raise SettingsError(f"{env}={text!r} is not a yes or no: use true or false")
+    try:
+        return kind(text)
+    except ValueError as exc:
+        raise SettingsError(f"{env}={text!r} is not a number") from exc
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` as a pair; IPv6 hosts in brackets.
+
+    Raises:
+        SettingsError: it is not of that form.
+    """
+    host, sep, port = address.rpartition(":")
+    if not sep or not port.isdigit() or int(port) > 65535:
+        raise SettingsError(f"{address!r} is not an address: use host:port, for example 127.0.0.1:4317")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

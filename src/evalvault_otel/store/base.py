@@ -1,0 +1,93 @@
+"""What a store promises. The docstrings here are the contract; `tests/store/` runs one suite over every store.
+
+Writes come from `ingest`, already decoded and grouped by trace; reads serve `analysis` and the query API. SQL stays
+behind this line: callers see records.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..model import Assembly, Reject, Span
+from .queries import Queries
+
+Assemble = Callable[[Sequence[Span]], Assembly]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceBatch:
+    """Spans of one trace that arrived together.
+
+    `spans` are distinct by span id and in span id order. `assembly` is their assembly when they look like the whole
+    trace (a root, no missing parent), else None. `missing_parent` says that a parent is not among the spans.
+    """
+
+    trace_id: str
+    spans: tuple[Span, ...]
+    assembly: Assembly | None
+    missing_root: bool
+    missing_parent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the spans of one write: `stored + duplicates` is their number.
+
+    `conflicts` counts those duplicates whose content differs from the stored span (the first one stays).
+    """
+
+    stored: int
+    duplicates: int
+    conflicts: int
+
+
+class Store(Queries, Protocol):
+    """Durable home of spans and of all that is derived from them. Safe to call from many threads."""
+
+    def migrate(self) -> int:
+        """Bring the tables to the current version; returns how many migrations ran.
+
+        Harmless when repeated and when several processes start at once.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+
+    def ping(self) -> None:
+        """Return when the database answers and has its tables.
+
+        Raises:
+            Unavailable: it does not.
+        """
+
+    def write(self, traces: Sequence[TraceBatch], rejects: Sequence[Reject], received_ns: int) -> Written:
+        """Store a group in one transaction; when this returns, all of it is durable and can be queried.
+
+        `traces` come in trace id order, so that two writers never wait for each other in a circle. A span already
+        stored is left as it is and counted. A trace seen for the first time whose `assembly` is given gets its
+        derived rows in the same transaction; any other trace is marked for the background assembler.
+
+        Raises:
+            Unavailable: nothing was stored, the same call may succeed later.
+            InvalidInput: the database refuses a value; nothing was stored, repeating is useless.
+        """
+
+    def due_traces(self, now_ns: int, limit: int) -> list[str]:
+        """Ids of traces marked for assembly whose pause is over, longest waiting first.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+
+    def reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
+        """Replace everything derived from a trace by `assemble(its spans)`, in one transaction that locks the trace.
+
+        Returns False when another process holds the trace or nothing is to be done. A crash in between leaves the
+        trace marked, so it is assembled again.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+
+    def close(self) -> None:
+        """Release connections and files. Calling it twice is harmless."""
