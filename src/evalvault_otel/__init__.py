@@ -1,6 +1,4 @@
 """evalvault-otel: OpenTelemetry traces of RAG applications in, stages, assets and debug reports out."""
 
-from importlib.metadata import version
-
-__version__ = version("evalvault-otel")
+__version__ = "0.1.0"
 __all__ = ["__version__"]

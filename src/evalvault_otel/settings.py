@@ -42,6 +42,9 @@ class Settings:
     commit_bytes: int = _setting(
         8 * MIB, "EVALVAULT_COMMIT_BYTES", "bytes of requests put into one transaction"
     )
+    ack_timeout_s: float = _setting(
+        8.0, "EVALVAULT_ACK_TIMEOUT_S", "a request not stored after this time is answered with retry (clients wait 10 s)"
+    )
     commit_delay_ms: float = _setting(
         2.0, "EVALVAULT_COMMIT_DELAY_MS", "how long a transaction waits for more requests to share it"
     )
@@ -59,7 +62,7 @@ class Settings:
                     f"--{name} {getattr(self, name)} can be reached from other machines and there is no authentication "
                     f"yet: use 127.0.0.1, or pass --insecure if the network in front of it is trusted"
                 )
-        for name in ("max_request_bytes", "max_queue_bytes", "commit_bytes", "quiet_ms", "max_rejects", "shutdown_s"):
+        for name in ("max_request_bytes", "max_queue_bytes", "commit_bytes", "ack_timeout_s", "quiet_ms", "max_rejects", "shutdown_s"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{name} must be greater than 0, not {getattr(self, name)}")
         if self.commit_delay_ms < 0:

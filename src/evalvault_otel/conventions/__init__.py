@@ -1,0 +1,1 @@
+"""Conventions for span attributes: every key once, one module per dialect, tables rather than branches."""

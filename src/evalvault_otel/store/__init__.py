@@ -1,0 +1,40 @@
+"""Where spans and stages are kept: one protocol, SQLite and PostgreSQL."""
+
+from pathlib import Path
+
+from ..errors import MissingExtra, SettingsError
+from .base import Store, TraceBatch, Written
+from .writing import Pauses
+
+__all__ = ["Pauses", "Store", "TraceBatch", "Written", "open_store"]
+
+
+def open_store(url: str, pauses: Pauses | None = None, max_rejects: int = 10_000) -> Store:
+    """The store for `--db`: a path, `sqlite:///path` or `postgresql://…`. Nothing is contacted yet.
+
+    Raises:
+        SettingsError: an address of another kind, or a folder that does not exist.
+        MissingExtra: PostgreSQL is asked for and its driver is not installed.
+    """
+    scheme, sep, rest = url.partition("://")
+    if sep and scheme in {"postgres", "postgresql"}:
+        return _postgres(url, pauses, max_rejects)
+    if sep and scheme != "sqlite":
+        raise SettingsError(f"--db {url!r}: use a path, sqlite:///path or postgresql://user@host/database")
+    return _sqlite(Path(rest.removeprefix("/") if sep else url), pauses, max_rejects)
+
+
+def _sqlite(path: Path, pauses: Pauses | None, max_rejects: int) -> Store:
+    from .sqlite import SqliteStore
+
+    if not path.parent.is_dir():
+        raise SettingsError(f"--db {path}: the folder {path.parent} does not exist; create it first")
+    return SqliteStore(path, pauses, max_rejects)
+
+
+def _postgres(url: str, pauses: Pauses | None, max_rejects: int) -> Store:
+    try:
+        from .postgres import PostgresStore
+    except ImportError as exc:
+        raise MissingExtra("PostgreSQL needs its driver: pip install 'evalvault-otel[postgres]'") from exc
+    return PostgresStore(url, pauses, max_rejects)

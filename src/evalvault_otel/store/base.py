@@ -89,5 +89,12 @@ class Store(Queries, Protocol):
             Unavailable: the database cannot be reached.
         """
 
+    def spans(self, trace_id: str) -> list[Span]:
+        """All spans of a trace as they were received, by start time, then id; empty for an unknown trace.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+
     def close(self) -> None:
         """Release connections and files. Calling it twice is harmless."""

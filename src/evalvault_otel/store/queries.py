@@ -1,7 +1,218 @@
-"""The reading half of a store: aggregates and rows of runs, traces, stages, assets."""
+"""The reads of a store, over SQL: the statements are in `sql/`, the conversion of rows in `read_rows`."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import orjson
+
+from ..errors import NotFound
+from ..model import AssetUse, Finding, StageEvent
+from . import cursor as cursors
+from . import read_rows as rows
+from .named_sql import statement
+from .reads import Queries
+from .records import (
+    AssetVersion,
+    ChangedAsset,
+    ErrorGroup,
+    FindingCode,
+    Limit,
+    MetricFilter,
+    MetricStats,
+    MissingType,
+    OddRetrieval,
+    Outliers,
+    Page,
+    RetrievalHealth,
+    Run,
+    RunFilter,
+    Score,
+    SlowTrace,
+    StageFilter,
+    StageTypeStats,
+    Trace,
+    VersionMetric,
+    VersionUse,
+    WorstScore,
+)
+
+__all__ = ["Queries", "SqlQueries"]
+
+# Sorts a stage without a start after all others.
+_NEVER_NS: Final = 2**63 - 1
 
 
-class Queries(Protocol):
-    """Reads. (under construction)"""
+class SqlQueries(ABC):
+    """`Queries` for a database that gives `dialect` and `_fetch`. See `Queries` for what each method promises."""
+
+    dialect: str
+
+    @abstractmethod
+    def _fetch(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Rows of a query with `:name` parameters, as dicts by column name; `params` may hold more than it names.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+
+    def _read(self, name: str, **params: Any) -> list[dict[str, Any]]:
+        """Rows of a named statement; a parameter that is None counts as not given."""
+        given = {key: value for key, value in params.items() if value is not None}
+        return self._fetch(statement(self.dialect, name, frozenset(given)), given)
+
+    def runs(self, wanted: RunFilter, limit: int, cursor: str | None = None) -> Page[Run]:
+        """See `Queries.runs`."""
+        after_ns, after_id = cursors.decode(cursor, int, str) if cursor else (None, None)
+        chosen = {**asdict(wanted), "q": _like(wanted.q)}
+        (total,) = self._read("runs_total", **chosen)
+        found = self._read("runs", **chosen, after_ns=after_ns, after_id=after_id, limit=limit + 1)
+        last = found[limit - 1] if len(found) > limit else None
+        following = cursors.encode(last["seen_ns"], last["run_id"]) if last else None
+        return Page(tuple(map(rows.run_of, found[:limit])), following, total["n"])
+
+    def run(self, run_id: str) -> Run:
+        """See `Queries.run`."""
+        found = self._read("runs", run_id=run_id, limit=1)
+        if not found:
+            raise NotFound(f"no run {run_id!r}")
+        return rows.run_of(found[0])
+
+    def trace(self, trace_id: str) -> Trace:
+        """See `Queries.trace`."""
+        found = self._read("trace", trace_id=trace_id)
+        if not found:
+            raise NotFound(f"no trace {trace_id!r}")
+        return rows.trace_of(found[0], self._read("trace_parts", trace_id=trace_id))
+
+    def trace_stages(self, trace_id: str, run_id: str | None = None) -> list[StageEvent]:
+        """See `Queries.trace_stages`."""
+        return list(map(rows.stage_of, self._read("trace_stages", trace_id=trace_id, run_id=run_id)))
+
+    def asset_uses(self, trace_id: str, run_id: str | None = None) -> list[AssetUse]:
+        """See `Queries.asset_uses`."""
+        return list(map(rows.asset_of, self._read("trace_assets", trace_id=trace_id, run_id=run_id)))
+
+    def findings(self, trace_id: str) -> list[Finding]:
+        """See `Queries.findings`."""
+        return list(map(rows.finding_of, self._read("trace_findings", trace_id=trace_id)))
+
+    def stages(self, run_id: str, wanted: StageFilter, limit: int, cursor: str | None = None) -> Page[StageEvent]:
+        """See `Queries.stages`."""
+        chosen = {"run_id": run_id, **asdict(wanted)}
+        (total,) = self._read("stages_total", **chosen)
+        found = self._stages_after(chosen, limit + 1, cursor)
+        last = found[limit - 1] if len(found) > limit else None
+        following = cursors.encode(last["started_ns"], last["stage_id"], last["trace_id"]) if last else None
+        return Page(tuple(map(rows.stage_of, found[:limit])), following, total["n"])
+
+    def _stages_after(self, chosen: Mapping[str, Any], limit: int, cursor: str | None) -> list[dict[str, Any]]:
+        """First the stages with a start, which an index has in order, then the few without."""
+        ns, stage, trace = cursors.decode(cursor, int, str, str) if cursor else (None, None, None)
+        found: list[dict[str, Any]] = []
+        if cursor is None or ns is not None:
+            after = {"after_ns": ns, "after_stage": stage, "after_trace": trace}
+            found = self._read("stages_timed", **chosen, **after, limit=limit)
+            stage = trace = None
+        if len(found) < limit:
+            rest = limit - len(found)
+            found += self._read("stages_untimed", **chosen, after_stage=stage, after_trace=trace, limit=rest)
+        return found
+
+    def stage_types(self, run_id: str) -> list[StageTypeStats]:
+        """See `Queries.stage_types`."""
+        return list(map(rows.stage_type_of, self._read("stage_types", run_id=run_id)))
+
+    def missing_types(self, run_id: str, required: Sequence[str]) -> list[MissingType]:
+        """See `Queries.missing_types`."""
+        found = self._read("missing_types", run_id=run_id, required=_json(sorted(set(required))))
+        return [MissingType(row["stage_type"], row["traces"], row["of_traces"], row["trace_id"]) for row in found]
+
+    def scores(
+        self, run_id: str, wanted: MetricFilter, limits: Sequence[Limit], limit: int, cursor: str | None = None
+    ) -> Page[Score]:
+        """See `Queries.scores`."""
+        at = cursors.decode(cursor, int, str, str, str) if cursor else [None] * 4
+        found = self._read(
+            "scores",
+            run_id=run_id,
+            stage_id=wanted.stage_id,
+            metric_name=wanted.metric_name,
+            failing=wanted.failing or None,
+            passing=wanted.failing is False or None,
+            limits=_json(limits),
+            never_ns=_NEVER_NS,
+            limit=limit + 1,
+            **dict(zip(("after_ns", "after_stage", "after_trace", "after_metric"), at, strict=True)),
+        )
+        last = found[limit - 1] if len(found) > limit else None
+        position = [last[name] for name in ("begun_ns", "stage_id", "trace_id", "metric_name")] if last else None
+        return Page(tuple(map(rows.score_of, found[:limit])), cursors.encode(*position) if position else None)
+
+    def metric_stats(self, run_id: str, limits: Sequence[Limit]) -> list[MetricStats]:
+        """See `Queries.metric_stats`."""
+        found = self._read("metric_stats", run_id=run_id, limits=_json(limits))
+        return sorted(map(rows.metric_of, found), key=lambda metric: metric.metric_name)
+
+    def worst_scores(self, run_id: str, limits: Sequence[Limit], examples: int) -> list[WorstScore]:
+        """See `Queries.worst_scores`."""
+        if not limits:
+            return []
+        found = self._read("worst_scores", run_id=run_id, limits=_json(limits), examples=examples)
+        return [WorstScore(rows.place_of(row), row["metric_name"], row["x"]) for row in found]
+
+    def error_groups(self, run_id: str, limit: int, examples: int) -> list[ErrorGroup]:
+        """See `Queries.error_groups`."""
+        return rows.error_groups_of(self._read("error_groups", run_id=run_id, limit=limit, examples=examples))
+
+    def outliers(self, run_id: str, typical_ms: Sequence[tuple[str, float, float]], examples: int) -> list[Outliers]:
+        """See `Queries.outliers`."""
+        floors = [{"stage_type": name, "typical_ms": typical, "floor_ms": floor} for name, typical, floor in typical_ms]
+        return rows.outliers_of(self._read("outliers", run_id=run_id, floors=_json(floors), examples=examples))
+
+    def slowest_traces(self, run_id: str, limit: int) -> list[SlowTrace]:
+        """See `Queries.slowest_traces`."""
+        return list(map(rows.slow_trace_of, self._read("slowest_traces", run_id=run_id, limit=limit)))
+
+    def retrieval_health(self, run_id: str) -> RetrievalHealth:
+        """See `Queries.retrieval_health`."""
+        (row,) = self._read("retrieval_health", run_id=run_id)
+        return RetrievalHealth(**row)
+
+    def odd_retrievals(self, run_id: str, examples: int) -> list[OddRetrieval]:
+        """See `Queries.odd_retrievals`."""
+        found = self._read("odd_retrievals", run_id=run_id, examples=examples)
+        return [OddRetrieval(row["problem"], rows.place_of(row), row["query"]) for row in found]
+
+    def asset_versions(self, run_id: str) -> list[AssetVersion]:
+        """See `Queries.asset_versions`."""
+        found = [AssetVersion(**row) for row in self._read("asset_versions", run_id=run_id)]
+        # Sorted here: databases differ in where they put NULL.
+        parts = ("kind", "name", "version", "digest", "origin", "stage_type")
+        return sorted(found, key=lambda use: [str(getattr(use, part) or "") for part in parts])
+
+    def version_uses(self, run_id: str, changed: Sequence[ChangedAsset]) -> list[VersionUse]:
+        """See `Queries.version_uses`."""
+        return list(map(rows.version_use_of, self._read("version_uses", run_id=run_id, changed=_json(changed))))
+
+    def version_metrics(self, run_id: str, changed: Sequence[ChangedAsset]) -> list[VersionMetric]:
+        """See `Queries.version_metrics`."""
+        return list(map(rows.version_metric_of, self._read("version_metrics", run_id=run_id, changed=_json(changed))))
+
+    def finding_codes(self, run_id: str, examples: int) -> list[FindingCode]:
+        """See `Queries.finding_codes`."""
+        return rows.finding_codes_of(self._read("finding_codes", run_id=run_id, examples=examples))
+
+
+def _json(value: Any) -> str:
+    """A list as a parameter."""
+    return orjson.dumps(value).decode()
+
+
+def _like(part: str | None) -> str | None:
+    """A pattern that finds text holding `part`, in small letters."""
+    if not part:
+        return None
+    plain = part.lower().replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+    return f"%{plain}%"

@@ -1,0 +1,162 @@
+"""The heart: spans of one trace in, stages, asset uses and findings out.
+
+`assemble` is pure: the result depends on the set of spans and on nothing else, not on their order, the clock, or how
+they arrived. Each step is a module of this package; this one puts them in order and writes the records.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..model import Assembly, AssetUse, Finding, RunTrace, Span, StageEvent, Value
+from . import assets, context, findings, nodes, roles, stages
+from .nodes import Node, Tree
+
+_Note = tuple[str, Node, dict[str, object]]
+
+
+@dataclass(slots=True)
+class _Work:
+    """The state of one assembly."""
+
+    tree: Tree
+    stages: list[Node]
+    notes: list[_Note] = field(default_factory=list)
+
+
+def assemble(spans: Sequence[Span]) -> Assembly:
+    """Everything that follows from the spans of a trace. Spans must share one trace id and differ in span id.
+
+    Raises:
+        ValueError: no spans.
+    """
+    if not spans:
+        raise ValueError("a trace has at least one span")
+    work = _prepare(nodes.build(spans))
+    events = stages.stage_events(work.tree, work.stages, work.notes)
+    runs = tuple(_runs(work, events))
+    uses = tuple(_asset_uses(work))
+    entry = work.tree.entry
+    times = [time for span in spans for time in (span.start_ns, span.end_ns) if context.has_time(time)]
+    return Assembly(
+        trace_id=entry.span.trace_id,
+        run_id=entry.run_id,
+        root_span_id=entry.span.span_id,
+        first_ns=min(times, default=0),
+        last_ns=max(times, default=0),
+        stages=tuple(events),
+        asset_uses=uses,
+        findings=tuple(_findings(work)),
+        runs=runs,
+    )
+
+
+def _prepare(tree: Tree) -> _Work:
+    """Classify, collapse, find runs, give ids, find the answer."""
+    nodes.collapse(tree.nodes)
+    work = _Work(tree, [node for node in tree.nodes if node.is_stage])
+    conflicts: list[str] = []
+    context.resolve(tree, conflicts)
+    work.notes += [("run_conflict", tree.entry, {"detail": conflict}) for conflict in conflicts]
+    _name_stages(work)
+    roles.promote_answer(work.stages)
+    return work
+
+
+def _name_stages(work: _Work) -> None:
+    """Stage id: what the span says, else the span id. Two of the same id in a trace cannot both keep it."""
+    taken: set[str] = set()
+    for node in work.stages:
+        said = node.reading.identity.get("id")
+        node.stage_id = said if isinstance(said, str) else node.span.span_id
+        if node.stage_id in taken:
+            work.notes.append(("duplicate_stage_id", node, {}))
+            node.stage_id = f"{node.stage_id}~{node.span.span_id}"
+        taken.add(node.stage_id)
+
+
+def _asset_uses(work: _Work) -> Iterable[AssetUse]:
+    by_stage: dict[str, list[tuple[Node, assets.Recorded]]] = {}
+    for node in work.tree.nodes:
+        owner = node.owner
+        for use in assets.recorded(node):
+            by_stage.setdefault(owner.stage_id if owner else "", []).append((node, use))
+    for stage in work.stages:
+        known = [use for _, use in by_stage.get(stage.stage_id, ())]
+        for use in assets.by_convention(stage, known):
+            by_stage.setdefault(stage.stage_id, []).append((stage, use))
+    for stage_id in sorted(by_stage):
+        # Stable: uses of one instant keep the order of spans and of events within a span.
+        ordered = sorted(by_stage[stage_id], key=lambda pair: pair[1].used_ns or pair[0].span.start_ns)
+        for ordinal, (node, use) in enumerate(ordered):
+            yield _asset_use(node, stage_id, ordinal, use)
+
+
+def _asset_use(node: Node, stage_id: str, ordinal: int, use: assets.Recorded) -> AssetUse:
+    return AssetUse(
+        trace_id=node.span.trace_id,
+        stage_id=stage_id,
+        ordinal=ordinal,
+        run_id=node.run_id,
+        kind=use.kind,
+        name=use.name,
+        asset_id=use.asset_id,
+        version=use.version,
+        digest=use.digest,
+        origin=use.origin,
+        fallback=use.fallback,
+        subtype=use.subtype,
+        role=use.role,
+        used_ns=use.used_ns if use.used_ns is None or context.has_time(use.used_ns) else None,
+    )
+
+
+def _runs(work: _Work, events: Sequence[StageEvent]) -> Iterable[RunTrace]:
+    """What the trace adds to each run that its stages (or, without stages, its entry) belong to."""
+    by_run: dict[str, list[StageEvent]] = {}
+    for event in events:
+        by_run.setdefault(event.run_id, []).append(event)
+    entry = work.tree.entry
+    first_of = {node.run_id: node for node in reversed(work.tree.nodes)}
+    for run_id in sorted(by_run.keys() | ({entry.run_id} if not by_run else set())):
+        yield _run_trace(run_id, first_of.get(run_id, entry), by_run.get(run_id, []), work.tree)
+
+
+def _run_trace(run_id: str, first: Node, events: Sequence[StageEvent], tree: Tree) -> RunTrace:
+    started, finished = _bounds([node.span for node in tree.nodes if node.run_id == run_id])
+    said = first.context
+    return RunTrace(
+        trace_id=first.span.trace_id,
+        run_id=run_id,
+        service=_text(first.span.resource.service) or "",
+        name=_text(first.span.name) or "unknown",
+        started_ns=started,
+        finished_ns=finished,
+        stages=len(events),
+        errors=sum(event.status in {"error", "timeout"} for event in events),
+        stage_types=tuple(sorted({event.stage_type for event in events})),
+        tokens_in=sum(event.tokens_in or 0 for event in events),
+        tokens_out=sum(event.tokens_out or 0 for event in events),
+        cost_total=sum(event.cost_total or 0.0 for event in events),
+        run_name=_text(said.get("run_name")),
+        run_kind=_text(said.get("run_kind")),
+        dataset=_text(said.get("dataset_name")),
+        dataset_version=_text(said.get("dataset_version")),
+    )
+
+
+def _bounds(spans: Sequence[Span]) -> tuple[int, int]:
+    starts = [span.start_ns for span in spans if context.has_time(span.start_ns)]
+    ends = [span.end_ns for span in spans if context.has_time(span.end_ns)]
+    return min(starts, default=0), max(ends + starts, default=0)
+
+
+def _text(value: Value) -> str | None:
+    return stages.name_text(value) if isinstance(value, str) and value else None
+
+
+def _findings(work: _Work) -> Iterable[Finding]:
+    notes = [*findings.of_tree(work.tree), *work.notes]
+    for node in work.tree.nodes:
+        notes.extend(findings.of_node(node))
+    for ordinal, (code, node, facts) in enumerate(notes):
+        yield findings.finding(ordinal, code, node, facts)

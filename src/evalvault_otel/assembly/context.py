@@ -1,0 +1,89 @@
+"""What holds for a span besides its own attributes: run, data set, test case, session.
+
+For each of them the first hit counts: the span itself, its nearest ancestor, any span of the trace if all that say it
+agree, the resource. For the run there are two more: a `run_id` in association metadata, and the fallback
+`{service}@{UTC day}` of the trace's start.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from ..conventions.rules import Part
+from ..conventions.reading import DIALECTS
+from ..model import Resource, Span, Value
+from .nodes import Node, Tree
+
+_RESOURCE_KEYS = {
+    rule.key: rule.name
+    for dialect in DIALECTS
+    for rule in dialect.rules
+    if rule.part is Part.CONTEXT and rule.key.startswith("evalvault.")
+}
+_MAX_RUN_ID = 128
+_LATEST_NS = 253_402_300_799_000_000_000  # the end of year 9999: the last day that has a name
+
+
+def resolve(tree: Tree, conflicts: list[str]) -> None:
+    """Fill `context` and `run_id` of every node; append a sentence to `conflicts` if spans disagree about the run."""
+    agreed = _agreed(tree.nodes, conflicts)
+    bases: dict[str, dict[str, Value]] = {}
+    merged: dict[tuple[int, str], dict[str, Value]] = {}
+    inherited: dict[str, dict[str, Value]] = {}
+    fallback = fallback_run(tree)
+    for node in tree.nodes:
+        above = inherited[node.parent.span.span_id] if node.parent is not None else {}
+        own = {**above, **node.reading.context} if node.reading.context else above
+        inherited[node.span.span_id] = own
+        resource = node.span.resource
+        if resource.id not in bases:
+            bases[resource.id] = _said_by(resource) | agreed
+        # Most nodes share what they inherit, so each mixture is made once.
+        key = (id(own), resource.id)
+        if key not in merged:
+            merged[key] = bases[resource.id] | own
+        node.context = merged[key]
+        node.run_id = _run_id(node.context) or fallback
+
+
+def _run_id(context: Mapping[str, Value]) -> str | None:
+    said = context.get("run_id") or _association(context.get("metadata"))
+    return said[:_MAX_RUN_ID] if isinstance(said, str) and said else None
+
+
+def _association(metadata: Value) -> Value:
+    return metadata.get("run_id") if isinstance(metadata, dict) else None
+
+
+def _agreed(nodes: Sequence[Node], conflicts: list[str]) -> dict[str, Value]:
+    """What spans of the trace say without contradiction."""
+    said: dict[str, list[Value]] = {}
+    for node in nodes:
+        for name, value in node.reading.context.items():
+            values = said.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    runs = said.get("run_id", [])
+    if len(runs) > 1:
+        conflicts.append(f"spans of this trace name {len(runs)} runs: {', '.join(sorted(map(str, runs)))}")
+    return {name: values[0] for name, values in said.items() if len(values) == 1}
+
+
+def _said_by(resource: Resource) -> dict[str, Value]:
+    found = ((name, resource.attributes.get(key)) for key, name in _RESOURCE_KEYS.items())
+    return {name: value for name, value in found if isinstance(value, str) and value}
+
+
+def fallback_run(tree: Tree) -> str:
+    """`{service.name}@{UTC day}`: "today's traffic" of an app that was never told about runs."""
+    first_ns = min((node.span.start_ns for node in tree.nodes if has_time(node.span.start_ns)), default=0)
+    day = datetime.fromtimestamp(first_ns // 1_000_000_000, tz=UTC).date().isoformat()
+    return f"{_service(tree.entry.span)}@{day}"
+
+
+def _service(span: Span) -> str:
+    return span.resource.service
+
+
+def has_time(time_ns: int) -> bool:
+    """Whether a time can be one: set, and before the year 10000."""
+    return 0 < time_ns < _LATEST_NS

@@ -1,0 +1,66 @@
+"""Stages that follow from others: the generation that is the answer, the input and the system prompt.
+
+Source: design rules 5 and 6. An explicit stage of the type always wins; what is derived says so.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ..conventions.coerce import question, text
+from ..conventions.openinference import visible
+from ..model import Value
+from .nodes import Node, Tree
+
+# A generation under one of these serves that step; it does not answer the user.
+_SERVING = frozenset(
+    {"retrieval", "rerank", "query_rewrite", "evaluation", "answer_validation", "safety_check", "intent", "route_plan"}
+)
+_MAX_TEXT = 2000
+
+
+def promote_answer(stages: Sequence[Node]) -> None:
+    """Make the generation that produced the answer the `output`, if no stage is one explicitly."""
+    if any(stage.stage_type == "output" for stage in stages):
+        return
+    candidates = [stage for stage in stages if stage.stage_type == "generation" and not _serves(stage)]
+    if candidates:
+        last = max(candidates, key=lambda stage: (stage.span.end_ns, stage.span.start_ns, stage.span.span_id))
+        last.type_source = f"rule:answering_generation, {last.type_source}"
+        last.stage_type = "output"
+
+
+def _serves(stage: Node) -> bool:
+    above = stage.above
+    while above is not None:
+        if above.stage_type in _SERVING:
+            return True
+        above = above.above
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A stage without a span of its own: what it comes from and what it holds."""
+
+    source: Node
+    stage_type: str
+    type_source: str
+    fields: dict[str, Value]
+
+
+def derived(tree: Tree, stages: Sequence[Node]) -> Iterator[Derived]:
+    """The `input` and `system_prompt` that spans imply and no stage states."""
+    types = {stage.stage_type for stage in stages}
+    if "input" not in types:
+        query = question(visible(tree.entry.reading.identity.get("input")))
+        if query:
+            yield Derived(tree.entry, "input", "rule:root_input", {"query": query})
+    if "system_prompt" not in types:
+        for stage in stages:
+            prompt = text(stage.fields.get("_system_prompt"))
+            if prompt and stage.stage_type in {"generation", "output"}:
+                digest = "sha256:" + sha256(prompt.encode()).hexdigest()
+                fields: dict[str, Value] = {"text": prompt[:_MAX_TEXT], "digest": digest}
+                yield Derived(stage, "system_prompt", "rule:system_message", fields)
+                return

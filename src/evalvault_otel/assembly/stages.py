@@ -1,0 +1,242 @@
+"""Stage nodes as `StageEvent` records: times, status, usage, payload references, attributes and metrics."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from ..conventions.coerce import number
+from ..model import PayloadRef, StageEvent, Value
+from ..text import clean_text
+from . import timing
+from .findings import time_problem
+from .metrics import stage_metrics
+from .nodes import Node, Tree
+from .outcome import SUCCESS, outcome
+from .context import has_time
+from .roles import Derived, derived
+
+_Note = tuple[str, Node, dict[str, object]]
+
+# Usage counts on calls of a model, nowhere else; parents only repeat it.
+_USAGE_TYPES = frozenset({"generation", "output", "embedding", "rerank"})
+_USAGE_FIELDS = ("tokens_in", "tokens_out", "tokens_used", "cost_total")
+_METADATA = ("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id")
+_MAX_NAME = 200
+# Longer texts stay in the archive, where `input_ref` and `output_ref` point.
+_MAX_TEXT = 2000
+_RETRIEVING = frozenset({"retrieval", "rerank", "fusion"})
+
+
+def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[_Note]) -> list[StageEvent]:
+    """All stages of a trace, derived ones first, else top-down; adds to `notes` what was found on the way."""
+    parents = {node.stage_id: _parent_id(node) for node in nodes}
+    times = _timings(nodes, parents)
+    usage = _usage(nodes, notes)
+    retrieved = _retrieved(nodes)
+    implied = [_derived_event(item, notes) for item in derived(tree, nodes)]
+    return implied + [
+        _event(node, parents[node.stage_id], times.get(node.stage_id), usage.get(node.stage_id, {}), retrieved, notes)
+        for node in nodes
+    ]
+
+
+def name_text(value: str) -> str:
+    """A name as it is stored: clean, and not longer than a name can be."""
+    return clean_text(value)[:_MAX_NAME]
+
+
+def _parent_id(node: Node) -> str | None:
+    """What the span says, else the nearest stage above."""
+    said = node.reading.identity.get("parent_id")
+    if isinstance(said, str) and said != node.stage_id:
+        return said
+    owner = node.above.owner if node.above is not None else None
+    return None if owner is None else owner.stage_id
+
+
+def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[str, timing.Interval]:
+    """Intervals of all stages with a duration, linked as the stages are, with the critical path marked."""
+    intervals = {
+        node.stage_id: timing.Interval(node.span.start_ns, node.span.end_ns) for node in nodes if not time_problem(node)
+    }
+    tops = []
+    for stage_id, interval in intervals.items():
+        parent = _timed_parent(stage_id, parents, intervals)
+        if parent is None:
+            tops.append(interval)
+        else:
+            parent.children.append(interval)
+    timing.mark_critical_path(tops)
+    return intervals
+
+
+def _timed_parent(
+    stage_id: str, parents: Mapping[str, str | None], intervals: Mapping[str, timing.Interval]
+) -> timing.Interval | None:
+    """The nearest ancestor stage with times; explicit parent ids may lead out of the trace or in a circle."""
+    seen = {stage_id}
+    parent = parents.get(stage_id)
+    while parent is not None and parent not in seen:
+        seen.add(parent)
+        if parent in intervals:
+            return None if _leads_to(parent, stage_id, parents) else intervals[parent]
+        parent = parents.get(parent)
+    return None
+
+
+def _leads_to(start: str, goal: str, parents: Mapping[str, str | None]) -> bool:
+    seen: set[str] = set()
+    step: str | None = start
+    while step is not None and step not in seen:
+        if step == goal:
+            return True
+        seen.add(step)
+        step = parents.get(step)
+    return False
+
+
+def _usage(nodes: Sequence[Node], notes: list[_Note]) -> dict[str, dict[str, float | int | None]]:
+    """Usage per stage, once per call: not where a stage below reports it too."""
+    counted: dict[str, dict[str, float | int | None]] = {}
+    reported_below: set[int] = set()
+    for node in reversed(nodes):  # children before parents
+        said = {name: number(node.fields.get(name)) for name in _USAGE_FIELDS if name in node.fields}
+        if not any(value is not None for value in said.values()):
+            continue
+        if node.stage_type not in _USAGE_TYPES:
+            notes.append(("usage_repeated" if id(node) in reported_below else "usage_ignored", node, {}))
+            continue
+        if id(node) in reported_below:
+            notes.append(("usage_repeated", node, {}))
+            continue
+        counted[node.stage_id] = said
+        above = node.above
+        while above is not None and id(above) not in reported_below:
+            reported_below.add(id(above))
+            if above.wrapped_in is not None:
+                reported_below.add(id(above.wrapped_in))
+            above = above.above
+    return counted
+
+
+def _retrieved(nodes: Iterable[Node]) -> Collection[str] | None:
+    """Ids of all documents that the trace retrieved; None when it retrieved nothing that is known."""
+    found: set[str] = set()
+    for node in nodes:
+        if node.stage_type in _RETRIEVING:
+            ids = node.fields.get("doc_ids")
+            found.update(str(item) for item in ids if item is not None) if isinstance(ids, list) else None
+    return found or None
+
+
+def _event(  # noqa: PLR0913, PLR0917 - one record, one call
+    node: Node,
+    parent_stage_id: str | None,
+    interval: timing.Interval | None,
+    usage: Mapping[str, float | int | None],
+    retrieved: Collection[str] | None,
+    notes: list[_Note],
+) -> StageEvent:
+    span, identity = node.span, node.reading.identity
+    stage_type = node.stage_type or ""
+    metadata = _metadata(node)
+    attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if not k.startswith("_")}}
+    measured = stage_metrics(stage_type, attributes, metadata, retrieved)
+    notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
+    ended = outcome(node)
+    tokens_in, tokens_out = usage.get("tokens_in"), usage.get("tokens_out")
+    return StageEvent(
+        trace_id=span.trace_id,
+        stage_id=node.stage_id,
+        run_id=node.run_id,
+        stage_type=stage_type,
+        stage_name=name_text(str(identity.get("name") or span.name)) or None,
+        parent_stage_id=parent_stage_id,
+        status=ended.status,
+        attempt=_attempt(identity.get("attempt")),
+        started_ns=span.start_ns if has_time(span.start_ns) else None,
+        finished_ns=span.end_ns if interval else None,
+        duration_ms=(interval.end - interval.start) / 1e6 if interval else None,
+        self_ms=timing.self_ms(interval) if interval else None,
+        critical_ms=timing.critical_ms(interval) if interval else None,
+        input_ref=_payload_ref(node, "input"),
+        output_ref=_payload_ref(node, "output"),
+        attributes=_shortened(attributes),
+        metadata=metadata,
+        span_id=span.span_id,
+        type_source=node.type_source,
+        wrapped_span_ids=tuple(inner.span.span_id for inner in node.wrapped),
+        error_type=ended.error_type,
+        error_message=ended.error_message,
+        error_fingerprint=ended.fingerprint,
+        tokens_in=None if tokens_in is None else int(tokens_in),
+        tokens_out=None if tokens_out is None else int(tokens_out),
+        cost_total=usage.get("cost_total"),
+        metrics=measured.scores,
+    )
+
+
+def _derived_event(item: Derived, notes: list[_Note]) -> StageEvent:
+    node, metadata = item.source, _metadata(item.source)
+    measured = stage_metrics(item.stage_type, item.fields, metadata)
+    notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
+    start = node.span.start_ns
+    return StageEvent(
+        trace_id=node.span.trace_id,
+        stage_id=f"{node.span.span_id}:{item.stage_type}",
+        run_id=node.run_id,
+        stage_type=item.stage_type,
+        parent_stage_id=node.owner.stage_id if node.owner is not None else None,
+        status=SUCCESS.status,
+        started_ns=start if has_time(start) else None,
+        attributes=_shortened(item.fields),
+        metadata=metadata,
+        span_id=node.span.span_id,
+        derived=True,
+        type_source=item.type_source,
+        metrics=measured.scores,
+    )
+
+
+def _attempt(said: Value) -> int:
+    return said if isinstance(said, int) and 1 <= said < 2**31 else 1
+
+
+def _metadata(node: Node) -> dict[str, Value]:
+    metadata: dict[str, Value] = {"service": node.span.resource.service}
+    if node.span.scope.name:
+        metadata["scope"] = node.span.scope.name
+    for name in _METADATA:
+        value = node.context.get(name)
+        if value is not None:
+            metadata[name] = value
+    return metadata
+
+
+def _payload_ref(node: Node, side: str) -> PayloadRef | None:
+    """Where the body is: the address that the span gives, else its place in the archive."""
+    identity = node.reading.identity
+    said = identity.get(f"{side}_uri")
+    if isinstance(said, str):
+        return _parse_uri(said)
+    if identity.get(side) is None:
+        return None
+    kind = "json" if "json" in str(identity.get(f"{side}_type", "")) else "text"
+    return PayloadRef("span", f"{node.span.trace_id}/{node.span.span_id}#{side}", kind)
+
+
+def _parse_uri(uri: str) -> PayloadRef:
+    """`store://id?type=` as a reference; anything else is an address of type uri."""
+    store, separator, rest = clean_text(uri).partition("://")
+    if not separator or not rest:
+        return PayloadRef("uri", clean_text(uri), "text")
+    identifier, _, query = rest.partition("?")
+    kind = query.removeprefix("type=") if query.startswith("type=") else "json"
+    return PayloadRef(store, identifier, kind)
+
+
+def _shortened(attributes: Mapping[str, Value]) -> dict[str, Any]:
+    """Attributes without bodies: long texts are cut and `truncated` says so."""
+    long = [name for name, value in attributes.items() if isinstance(value, str) and len(value) > _MAX_TEXT]
+    if not long:
+        return dict(attributes)
+    return {**attributes, **{name: attributes[name][:_MAX_TEXT] for name in long}, "truncated": True}

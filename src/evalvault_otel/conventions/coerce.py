@@ -1,0 +1,129 @@
+"""Attribute values as the type that a field promises. A value that cannot be that type comes back as None."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from ..model import Value
+from ..text import clean_text
+
+Coerce = Callable[[Value], Value]
+
+_TRUE = frozenset({"true", "1", "yes"})
+_FALSE = frozenset({"false", "0", "no", ""})
+# Larger JSON texts are payloads, not settings; parsing them at ingest would cost more than they tell.
+_MAX_JSON = 64 * 1024
+
+
+def text(value: Value) -> str | None:
+    """Text; numbers are written out."""
+    if type(value) is str:
+        return clean_text(value) if value else None
+    if isinstance(value, bool) or value is None:
+        return None
+    return str(value) if isinstance(value, int | float) else None
+
+
+def number(value: Value) -> float | int | None:
+    """A finite number; numeric text is read, booleans are not numbers."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def integer(value: Value) -> int | None:
+    """A whole number; 5.0 and "5" are 5 (Node sends 1.0 as an int and the reverse)."""
+    if type(value) is int:
+        return value
+    found = number(value)
+    return int(found) if found is not None and found == int(found) else None
+
+
+def boolean(value: Value) -> bool | None:
+    """True or false; the texts "false", "0", "no" and "" are false."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return bool(value)
+    if isinstance(value, str):
+        word = value.strip().lower()
+        return True if word in _TRUE else False if word in _FALSE else None
+    return None
+
+
+def texts(value: Value) -> list[str | None] | None:
+    """A list of texts, also from JSON text or a single value."""
+    items = _items(value)
+    return None if items is None else [text(item) for item in items]
+
+
+def numbers(value: Value) -> list[float | int | None] | None:
+    """A list of numbers; an item that is none becomes None and keeps its place."""
+    items = _items(value)
+    return None if items is None else [number(item) for item in items]
+
+
+def citations(value: Value) -> Value:
+    """Citations as a list or mapping; JSON text is read, other text stays one citation."""
+    if isinstance(value, str) and value[:1] in "[{":
+        return parse_json(value)
+    return value
+
+
+def anything(value: Value) -> Value:
+    """The value as it is."""
+    return value
+
+
+def _items(value: Value) -> list[Value] | None:
+    if isinstance(value, str):
+        value = parse_json(value) if value[:1] == "[" else [value]
+    if isinstance(value, int | float):
+        value = [value]
+    return list(value) if isinstance(value, list | tuple) else None
+
+
+def parse_json(value: Value) -> Any:
+    """JSON text as a value, or None for anything else (truncated, too large, not text)."""
+    if isinstance(value, str) and len(value) <= _MAX_JSON:
+        try:
+            return orjson.loads(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, list | dict) else None
+
+
+_QUESTION_KEYS = ("query", "question", "input", "query_str", "query_bundle", "text", "prompt", "content", "value")
+
+
+def question(value: Value) -> str | None:
+    """The question in an input payload: the text itself, or what a JSON payload calls query, question, input, …
+
+    Source: OpenInference `input.value`, whose JSON shape differs by framework.
+    """
+    if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
+        parsed = parse_json(value)
+        return clean_text(value) if parsed is None else _question_in(parsed, 0) or clean_text(value)
+    return text(value) if not isinstance(value, list | dict) else _question_in(value, 0)
+
+
+def _question_in(value: Any, depth: int) -> str | None:
+    if depth > 4:
+        return None
+    if isinstance(value, str):
+        return clean_text(value) or None
+    if isinstance(value, list):
+        return _question_in(value[-1], depth + 1) if value else None
+    if isinstance(value, Mapping):
+        for key in (*_QUESTION_KEYS, "messages"):
+            found = _question_in(value[key], depth + 1) if key in value else None
+            if found:
+                return found
+    return None

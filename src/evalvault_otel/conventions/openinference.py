@@ -1,0 +1,197 @@
+"""OpenInference (Arize): span kinds, flattened document and message lists, JSON texts.
+
+Source: openinference, spec/semantic_conventions.md. Redacted values arrive as `__REDACTED__` and count as absent.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+from ..model import Attributes, Value
+from .coerce import anything, integer, number, parse_json, question, text
+from .rules import Dialect, Part, Rule, Typing
+
+REDACTED = "__REDACTED__"
+SPAN_KIND = "openinference.span.kind"
+
+_KINDS = {
+    "llm": "generation",
+    "embedding": "embedding",
+    "retriever": "retrieval",
+    "reranker": "rerank",
+    "tool": "tool",
+    "agent": "agent",
+    "guardrail": "safety_check",
+    "evaluator": "evaluation",
+    "prompt": "prompt",
+    "decision": "route_plan",
+}
+# A chain says nothing about the step it wraps: a stage only as the root (`workflow`), else structural.
+CHAIN = "chain"
+
+# Where the id of a document without `document.id` may stand in its metadata.
+_ID_KEYS = ("id", "doc_id", "document_id", "chunk_id", "node_id", "source", "_id", "url")
+_PARAMETERS = ("temperature", "top_p", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
+
+_RULES = (
+    Rule("input.value", "input", anything, Part.IDENTITY),
+    Rule("output.value", "output", anything, Part.IDENTITY),
+    Rule("input.mime_type", "input_type", text, Part.IDENTITY),
+    Rule("output.mime_type", "output_type", text, Part.IDENTITY),
+    Rule("agent.name", "name", text, Part.IDENTITY),
+    Rule("session.id", "session_id", text, Part.CONTEXT),
+    Rule("user.id", "user_id", text, Part.CONTEXT),
+    Rule("metadata", "metadata", parse_json, Part.CONTEXT),
+    Rule("tag.tags", "tags", anything),
+    Rule("llm.response.model_name", "model_name", text),
+    Rule("llm.model_name", "model_name", text),
+    Rule("llm.request.model_name", "model_name", text),
+    Rule("embedding.model_name", "model_name", text),
+    Rule("reranker.model_name", "model_name", text),
+    Rule("llm.provider", "provider", text),
+    Rule("llm.system", "provider", text),
+    Rule("llm.invocation_parameters", "_parameters", parse_json),
+    Rule("embedding.invocation_parameters", "_parameters", parse_json),
+    Rule("llm.token_count.prompt", "tokens_in", integer),
+    Rule("llm.token_count.completion", "tokens_out", integer),
+    Rule("llm.token_count.total", "tokens_used", integer),
+    Rule("llm.token_count.prompt_details.cache_read", "tokens_cached_read", integer),
+    Rule("llm.token_count.prompt_details.cache_write", "tokens_cached_write", integer),
+    Rule("llm.token_count.completion_details.reasoning", "tokens_reasoning", integer),
+    Rule("llm.cost.prompt", "cost_in", number),
+    Rule("llm.cost.completion", "cost_out", number),
+    Rule("llm.cost.total", "cost_total", number),
+    Rule("llm.finish_reason", "finish_reason", text),
+    Rule("llm.prompt_template.template", "_template", anything),
+    Rule("llm.prompt_template.variables", "_variables", anything),
+    Rule("llm.prompt_template.version", "prompt_version", text),
+    Rule("prompt.id", "prompt_name", text),
+    Rule("reranker.query", "query", question),
+    Rule("reranker.top_k", "top_k", integer),
+    Rule("tool.name", "tool_name", text),
+    Rule("tool.id", "tool_call_id", text),
+    Rule("tool.description", "_description", anything),
+    Rule("tool.parameters", "_tool_parameters", anything),
+    Rule("tool.json_schema", "_tool_schema", anything),
+)
+
+_Items = dict[int, dict[str, Value]]
+
+
+def _ordered(items: _Items) -> list[dict[str, Value]]:
+    """Items by index: numeric order, gaps closed (the SDK's attribute limit drops the oldest, so the lowest)."""
+    return [items[index] for index in sorted(items)]
+
+
+def _document_id(document: Mapping[str, Value]) -> str:
+    found = text(document.get("document.id"))
+    if found:
+        return found
+    metadata = parse_json(document.get("document.metadata"))
+    if isinstance(metadata, dict):
+        for key in _ID_KEYS:
+            found = text(metadata.get(key))
+            if found:
+                return found
+    content = document.get("document.content")
+    return "h:" + sha256(str(content).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _ranked(items: _Items) -> dict[str, Value]:
+    documents = _ordered(items)
+    fields: dict[str, Value] = {"doc_ids": [_document_id(document) for document in documents]}
+    scores = [number(document.get("document.score")) for document in documents]
+    if any(score is not None for score in scores):
+        fields["scores"] = scores
+    if min(items) > 0:
+        fields["documents_truncated"] = True
+    return fields
+
+
+def _rerank_input(items: _Items) -> dict[str, Value]:
+    return {"input_count": len(items), "input_doc_ids": [_document_id(document) for document in _ordered(items)]}
+
+
+def _rerank_output(items: _Items) -> dict[str, Value]:
+    return {"output_count": len(items), **_ranked(items)}
+
+
+def _embedded(items: _Items) -> dict[str, Value]:
+    vector = next((item["embedding.vector"] for item in _ordered(items) if "embedding.vector" in item), None)
+    return {"batch_size": len(items), **({"dimension": len(vector)} if isinstance(vector, list) else {})}
+
+
+def _content(message: Mapping[str, Value]) -> str | None:
+    found = text(message.get("message.content"))
+    if found or found == "":
+        return found
+    parts = [value for key, value in message.items() if key.endswith("message_content.text") and isinstance(value, str)]
+    return "\n".join(parts) or None
+
+
+def _messages_in(items: _Items) -> dict[str, Value]:
+    """The system prompt, and the question: the last message of the user."""
+    fields: dict[str, Value] = {}
+    for message in _ordered(items):
+        role, content = message.get("message.role"), _content(message)
+        if content is None or content == REDACTED:
+            continue
+        if role in {"system", "developer"}:
+            fields.setdefault("_system_prompt", content)
+        elif role == "user":
+            fields["query"] = content
+    return fields
+
+
+def _messages_out(items: _Items) -> dict[str, Value]:
+    contents = [content for content in map(_content, _ordered(items)) if content and content != REDACTED]
+    return {"answer": contents[-1]} if contents else {}
+
+
+def _nothing(_: _Items) -> dict[str, Value]:
+    return {}
+
+
+_FLATTENED = {
+    "retrieval.documents.": _ranked,
+    "reranker.input_documents.": _rerank_input,
+    "reranker.output_documents.": _rerank_output,
+    "embedding.embeddings.": _embedded,
+    "llm.input_messages.": _messages_in,
+    "llm.output_messages.": _messages_out,
+    "input.documents.": _nothing,
+    "output.documents.": _nothing,
+    "llm.prompts.": _nothing,
+    "llm.choices.": _nothing,
+    "llm.tools.": _nothing,
+}
+
+_WITH_QUERY = frozenset({"retrieval", "rerank", "input", "query_rewrite", "embedding"})
+_WITH_ANSWER = frozenset({"generation", "output"})
+
+
+def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]) -> dict[str, Value]:
+    """Query and answer from the payload where no attribute of their own says them; parameters out of their JSON."""
+    found: dict[str, Value] = {}
+    if stage_type in _WITH_QUERY and "query" not in fields:
+        found["query"] = question(visible(attributes.get("input.value")))
+    if stage_type in _WITH_ANSWER and "answer" not in fields:
+        found["answer"] = text(visible(attributes.get("output.value")))
+    parameters = fields.get("_parameters")
+    if isinstance(parameters, dict):
+        found.update({key: number(parameters.get(key)) for key in _PARAMETERS})
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def visible(value: Value) -> Value:
+    """The value, or None where the instrumentation hid it."""
+    return None if value == REDACTED else value
+
+
+DIALECT = Dialect(
+    name="openinference",
+    prefixes=("openinference.", "llm.", "retrieval.documents.", "reranker.", "embedding.", "input.value", "output.value"),
+    typings=(Typing(SPAN_KIND, types=_KINDS),),
+    rules=_RULES,
+    flattened=_FLATTENED,
+    derive=_derive,
+)

@@ -1,0 +1,143 @@
+"""One span's attributes in, what the conventions make of them out.
+
+Dialects are listed by rank: of two that type a span or fill a field, the first wins, and a disagreement about the type
+is reported. The walk over the attributes is the hot path of ingest, so it is one loop over one merged table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..model import Attributes, Span, Value
+from . import evalvault, openinference
+from .rules import Dialect, Part, Rule, Unfold
+
+# By rank (conventions, "precedence").
+DIALECTS: tuple[Dialect, ...] = (evalvault.DIALECT, openinference.DIALECT)
+
+_TYPINGS = tuple((dialect.name, typing) for dialect in DIALECTS for typing in dialect.typings)
+_DERIVES = tuple(dialect.derive for dialect in DIALECTS if dialect.derive)
+
+
+def _merged() -> dict[str, tuple[int, Rule]]:
+    table: dict[str, tuple[int, Rule]] = {}
+    for rule in (rule for dialect in DIALECTS for rule in dialect.rules):
+        table.setdefault(rule.key, (len(table), rule))
+    return table
+
+
+_RULES = _merged()
+_FLATTENED: dict[str, Unfold] = {prefix: unfold for d in DIALECTS for prefix, unfold in d.flattened.items()}
+_FLAT_PREFIXES = tuple(_FLATTENED)
+
+# Attributes that describe machinery, not the stage: kept in the archive, not copied to stages.
+_MACHINERY = (
+    *("http.", "url.", "net.", "network.", "server.", "client.", "code.", "thread.", "process.", "peer.", "host."),
+    *("rpc.", "db.", "messaging.", "telemetry.", "otel.", "exception.", "openinference.", "service."),
+)
+_MAX_TEXT = 500
+_MAX_ITEMS = 32
+_SCALARS = (bool, int, float)
+
+
+@dataclass(slots=True)
+class Reading:
+    """What the conventions say of one span.
+
+    `fields` are normalised attributes (names beginning with `_` are for assembly only), `context` holds for the spans
+    below too, `identity` names the stage and its payloads, `others` are short attributes that no convention claims.
+    """
+
+    stage_type: str | None
+    type_source: str
+    explicit: bool
+    conflict: str | None
+    fields: dict[str, Value] = field(default_factory=dict)
+    context: dict[str, Value] = field(default_factory=dict)
+    identity: dict[str, Value] = field(default_factory=dict)
+    others: dict[str, Value] = field(default_factory=dict)
+
+
+def read(span: Span, *, is_root: bool) -> Reading:
+    """Everything the conventions make of `span`. Pure; never raises, whatever the attributes hold."""
+    attributes = span.attributes
+    stage_type, source, conflict = classify(attributes, is_root=is_root)
+    reading = Reading(stage_type, source, source == _EXPLICIT, conflict)
+    _walk(attributes, reading)
+    if stage_type is not None:
+        for derive in _DERIVES:
+            for name, value in derive(attributes, stage_type, reading.fields).items():
+                reading.fields.setdefault(name, value)
+    return reading
+
+
+_EXPLICIT = f"attribute:{evalvault.STAGE_TYPE}"
+
+
+def classify(attributes: Attributes, *, is_root: bool) -> tuple[str | None, str, str | None]:
+    """Stage type, where it comes from, and a sentence if conventions disagree. (None, "", …) is no stage."""
+    found: list[tuple[str, str]] = []
+    for _, typing in _TYPINGS:
+        if typing.key in attributes:
+            stage_type = typing.stage_type(attributes[typing.key])
+            if stage_type is not None:
+                found.append((stage_type, typing.key))
+    if not found:
+        return _chain(attributes, is_root=is_root)
+    stage_type, key = found[0]
+    differing = [f"{other} says {said}" for said, other in found[1:] if said not in _SAME_AS.get(stage_type, (stage_type,))]
+    conflict = f"{key} says {stage_type}, {', '.join(differing)}; the first wins" if differing else None
+    return stage_type, f"attribute:{key}", conflict
+
+
+# The answering generation may be called by either name.
+_SAME_AS: Mapping[str, tuple[str, ...]] = {"output": ("output", "generation")}
+
+
+def _chain(attributes: Attributes, *, is_root: bool) -> tuple[str | None, str, str | None]:
+    kind = attributes.get(openinference.SPAN_KIND)
+    if is_root and isinstance(kind, str) and kind.strip().lower() == openinference.CHAIN:
+        return "workflow", f"rule:root_chain:{openinference.SPAN_KIND}", None
+    return None, "", None
+
+
+def _walk(attributes: Attributes, reading: Reading) -> None:
+    parts = {Part.FIELD: reading.fields, Part.CONTEXT: reading.context, Part.IDENTITY: reading.identity}
+    ranks: dict[str, int] = {}
+    flat: dict[str, dict[int, dict[str, Value]]] = {}
+    for key, value in attributes.items():
+        known = _RULES.get(key)
+        if known is not None:
+            rank, rule = known
+            if ranks.get(rule.name, rank) < rank or value == openinference.REDACTED:
+                continue
+            coerced = rule.coerce(value)
+            if coerced is None and rule.part is not Part.FIELD:
+                continue
+            # A field that cannot be read keeps what was sent, so that its metric can say what is wrong.
+            parts[rule.part][rule.name] = value if coerced is None else coerced
+            ranks[rule.name] = rank
+        elif key.startswith(_FLAT_PREFIXES):
+            _collect(key, value, flat)
+        elif not key.startswith(_MACHINERY) and _is_short(value):
+            reading.others[key] = value
+    for prefix, items in flat.items():
+        for name, value in _FLATTENED[prefix](items).items():
+            reading.fields.setdefault(name, value)
+
+
+def _collect(key: str, value: Value, flat: dict[str, dict[int, dict[str, Value]]]) -> None:
+    """Put `retrieval.documents.3.document.id` where the fourth document is gathered."""
+    prefix = next(prefix for prefix in _FLAT_PREFIXES if key.startswith(prefix))
+    index, _, rest = key[len(prefix) :].partition(".")
+    if index.isdecimal() and len(index) < 8:  # noqa: PLR2004 - beyond ten million items the index is noise
+        flat.setdefault(prefix, {}).setdefault(int(index), {})[rest] = value
+
+
+def _is_short(value: Value) -> bool:
+    if isinstance(value, _SCALARS):
+        return True
+    if isinstance(value, str):
+        return len(value) <= _MAX_TEXT
+    if isinstance(value, list):
+        return len(value) <= _MAX_ITEMS and all(isinstance(item, (*_SCALARS, str)) and _is_short(item) for item in value)
+    return False

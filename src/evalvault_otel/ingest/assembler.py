@@ -1,0 +1,78 @@
+"""The background assembler: traces that came in pieces, late roots, late run ids.
+
+It asks the store for marked traces whose pause is over and assembles each in a transaction of its own, so several
+processes can do this on one database.
+"""
+
+import logging
+import threading
+import time
+
+from ..assembly import assemble
+from ..errors import Unavailable
+from ..store import Store
+from .telemetry import IngestTelemetry
+
+_LOG = logging.getLogger(__name__)
+_IDLE_S = 0.1
+_AWAY_S = 1.0
+_BATCH = 200
+# A trace that our own defect keeps from being assembled is tried again, ever more rarely.
+_FIRST_RETRY_NS = 10_000_000_000
+_LAST_RETRY_NS = 3_600_000_000_000
+
+
+class Assembler:
+    """Start it, stop it; everything it does can be done again."""
+
+    def __init__(self, store: Store, telemetry: IngestTelemetry) -> None:
+        self._store = store
+        self._telemetry = telemetry
+        self._stop = threading.Event()
+        self._failed: dict[str, tuple[int, int]] = {}
+        self._thread = threading.Thread(target=self._run, name="evalvault-assembler", daemon=True)
+
+    def start(self) -> None:
+        """Begin to assemble."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when the trace at hand is finished."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                done = self.step(time.time_ns())
+            except Unavailable as exc:
+                _LOG.warning("assembly waits for storage: %s", exc)
+                self._stop.wait(_AWAY_S)
+            else:
+                if not done:
+                    self._stop.wait(_IDLE_S)
+
+    def step(self, now_ns: int) -> int:
+        """Assemble the traces that are due at `now_ns`; returns how many were."""
+        done = 0
+        for trace_id in self._store.due_traces(now_ns, _BATCH):
+            if self._stop.is_set():
+                break
+            if self._failed.get(trace_id, (0, 0))[0] <= now_ns:
+                done += self._assemble(trace_id, now_ns)
+        return done
+
+    def _assemble(self, trace_id: str, now_ns: int) -> bool:
+        try:
+            done = self._store.reassemble(trace_id, assemble, now_ns)
+        except Unavailable:
+            raise
+        except Exception:
+            pause = min(2 * self._failed.get(trace_id, (0, _FIRST_RETRY_NS // 2))[1], _LAST_RETRY_NS)
+            self._failed[trace_id] = (now_ns + pause, pause)
+            self._telemetry.assembly_errors.inc()
+            _LOG.exception("trace %s could not be assembled; next try in %d s", trace_id, pause // 1_000_000_000)
+            return False
+        self._failed.pop(trace_id, None)
+        self._telemetry.assembled.labels("background").inc(done)
+        return done

@@ -1,0 +1,55 @@
+"""Spans of some requests as one batch per trace, each span once, assembled where the trace looks whole. Pure."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..assembly import assemble
+from ..model import Assembly, Span
+from ..store import TraceBatch
+
+_LOG = logging.getLogger(__name__)
+_NO_SPAN = "0" * 16
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Batches in trace id order, and the spans that came more than once within the group."""
+
+    traces: list[TraceBatch]
+    duplicates: int
+    conflicts: int
+
+
+def group(spans: Iterable[Span]) -> Grouped:
+    """One `TraceBatch` per trace; of spans with the same id the first one counts."""
+    by_trace: dict[str, dict[str, Span]] = {}
+    duplicates = conflicts = 0
+    for span in spans:
+        known = by_trace.setdefault(span.trace_id, {})
+        first = known.setdefault(span.span_id, span)
+        if first is not span:
+            duplicates += 1
+            conflicts += first != span
+    return Grouped([_batch(trace_id, by_trace[trace_id]) for trace_id in sorted(by_trace)], duplicates, conflicts)
+
+
+def _batch(trace_id: str, by_id: Mapping[str, Span]) -> TraceBatch:
+    spans = tuple(by_id[span_id] for span_id in sorted(by_id))
+    parents = [span.parent_span_id for span in spans]
+    missing_root = not any(parent in _ROOT for parent in parents)
+    missing_parent = any(parent not in by_id and parent not in _ROOT for parent in parents)
+    whole = not (missing_root or missing_parent)
+    return TraceBatch(trace_id, spans, _assembled(spans) if whole else None, missing_root, missing_parent)
+
+
+_ROOT = frozenset({"", _NO_SPAN})
+
+
+def _assembled(spans: tuple[Span, ...]) -> Assembly | None:
+    """The assembly, or None if a defect of ours prevents it: the spans are stored all the same, and tried again."""
+    try:
+        return assemble(spans)
+    except Exception:
+        _LOG.exception("trace %s could not be assembled", spans[0].trace_id)
+        return None

@@ -1,0 +1,176 @@
+"""Group commit: many requests, one transaction, each answered after the commit.
+
+`submit` is called by the receivers' threads with decoded requests; one writer thread takes what is waiting, stores it
+and answers. What may wait is bounded in bytes; beyond that clients are told to come back (ADR 0001).
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+
+from ..errors import InvalidInput, Overloaded, Unavailable
+from ..model import Reject
+from ..settings import Settings
+from ..store import Store, TraceBatch, Written
+from ..wire import Decoded, protobuf
+from ..wire.answer import Accepted
+from .grouping import group
+from .telemetry import IngestTelemetry
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    decoded: Decoded
+    size: int
+    answer: Future[Accepted] = field(default_factory=Future)
+
+
+class Ingestor:
+    """The one way into the store. Start it, submit from any thread, stop it: a stop stores what is waiting."""
+
+    def __init__(self, store: Store, settings: Settings, telemetry: IngestTelemetry) -> None:
+        self._store = store
+        self._settings = settings
+        self._telemetry = telemetry
+        self._queue: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._admitted = 0
+        self._queued = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="evalvault-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to store."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Refuse new requests, store those that wait, then return."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def admit(self, size: int) -> None:
+        """Reserve room for a request of `size` bytes; to be given back by `release`.
+
+        Raises:
+            Overloaded: the bound is reached. A single request always fits when nothing else waits.
+        """
+        with self._changed:
+            if self._admitted and self._admitted + size > self._settings.max_queue_bytes:
+                raise Overloaded(f"{self._admitted} bytes are waiting for storage; try again in a moment")
+            self._admitted += size
+            self._telemetry.waiting_bytes.set(self._admitted)
+
+    def release(self, size: int) -> None:
+        """Give back what `admit` reserved."""
+        with self._changed:
+            self._admitted -= size
+            self._telemetry.waiting_bytes.set(self._admitted)
+
+    def submit(self, decoded: Decoded, size: int) -> Future[Accepted]:
+        """Queue a decoded request. The future gives the answer after the commit, or raises `Unavailable`.
+
+        Raises:
+            Unavailable: the server is shutting down.
+        """
+        waiting = _Waiting(decoded, size)
+        with self._changed:
+            if self._stopping:
+                raise Unavailable("the server is shutting down")
+            self._queue.append(waiting)
+            self._queued += size
+            self._changed.notify_all()
+        return waiting.answer
+
+    def _run(self) -> None:
+        while requests := self._next_group():
+            started = time.perf_counter()
+            try:
+                self._commit(requests)
+            except Exception as exc:
+                for request in requests:
+                    if not request.answer.done():
+                        request.answer.set_exception(exc)
+                if not isinstance(exc, Unavailable):
+                    _LOG.exception("a group of %d requests could not be stored", len(requests))
+            self._telemetry.commit_seconds.observe(time.perf_counter() - started)
+            self._telemetry.commit_requests.observe(len(requests))
+
+    def _next_group(self) -> list[_Waiting]:
+        """Wait for requests, a little longer for more of them; empty when stopping and nothing is left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._stopping)
+            deadline = time.monotonic() + self._settings.commit_delay_ms / 1000
+            while self._queued < self._settings.commit_bytes and not self._stopping:
+                if not self._changed.wait(deadline - time.monotonic()) or time.monotonic() >= deadline:
+                    break
+            taken: list[_Waiting] = []
+            size = 0
+            while self._queue and (not taken or size + self._queue[0].size <= self._settings.commit_bytes):
+                taken.append(self._queue.popleft())
+                size += taken[-1].size
+            self._queued -= size
+            return taken
+
+    def _commit(self, requests: list[_Waiting]) -> None:
+        """Store requests together; if the database refuses a value among them, each on its own."""
+        try:
+            rejects = [reject for request in requests for reject in request.decoded.rejects]
+            self._store_spans(requests, rejects)
+        except InvalidInput:
+            if len(requests) > 1:
+                for request in requests:
+                    self._commit([request])
+                return
+            refused = self._salvage(requests[0])
+        else:
+            refused = []
+        for request in requests:
+            request.answer.set_result(_accepted([*request.decoded.rejects, *refused]))
+
+    def _store_spans(self, requests: list[_Waiting], rejects: list[Reject]) -> None:
+        grouped = group(span for request in requests for span in request.decoded.spans)
+        written = self._store.write(grouped.traces, rejects, time.time_ns())
+        self._count(grouped.traces, written, grouped.duplicates, grouped.conflicts, len(rejects))
+
+    def _salvage(self, request: _Waiting) -> list[Reject]:
+        """Store a request span by span where the database refuses some of them; what it refuses is rejected."""
+        grouped = group(request.decoded.spans)
+        self._count([], Written(0, grouped.duplicates, grouped.conflicts), 0, 0, 0)
+        refused: list[Reject] = []
+        for batch in grouped.traces:
+            for span in batch.spans:
+                # Span by span the trace is not whole: the background assembler puts it together.
+                alone = replace(batch, spans=(span,), assembly=None, missing_parent=True)
+                try:
+                    written = self._store.write([alone], [], time.time_ns())
+                    self._count([], written, 0, 0, 0)
+                except InvalidInput as exc:
+                    refused.append(Reject(str(exc), protobuf.encode([span])))
+        rejects = [*request.decoded.rejects, *refused]
+        self._store.write([], rejects, time.time_ns())
+        self._count([], Written(0, 0, 0), 0, 0, len(rejects))
+        return refused
+
+    def _count(self, traces: list[TraceBatch], written: Written, duplicates: int, conflicts: int, rejects: int) -> None:
+        spans = self._telemetry.spans
+        spans.labels("stored").inc(written.stored)
+        spans.labels("duplicate").inc(written.duplicates + duplicates)
+        spans.labels("rejected").inc(rejects)
+        self._telemetry.conflicts.inc(written.conflicts + conflicts)
+        whole = sum(batch.assembly is not None for batch in traces)
+        self._telemetry.assembled.labels("ingest").inc(whole)
+
+
+def _accepted(rejects: list[Reject]) -> Accepted:
+    if not rejects:
+        return Accepted()
+    reasons = list(dict.fromkeys(reject.reason for reject in rejects))
+    more = f" (and {len(reasons) - 3} more reasons)" if len(reasons) > 3 else ""  # noqa: PLR2004 - enough to see why
+    return Accepted(len(rejects), "; ".join(reasons[:3]) + more)

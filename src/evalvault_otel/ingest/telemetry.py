@@ -1,0 +1,36 @@
+"""The product's own figures, for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class IngestTelemetry:
+    """Counters of the way from request to commit. `sent = stored + duplicate + rejected` holds over `spans`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.spans = Counter(
+            "evalvault_spans", "Spans by what became of them", ["outcome"], registry=registry
+        )
+        for outcome in ("stored", "duplicate", "rejected"):
+            self.spans.labels(outcome)
+        self.conflicts = Counter(
+            "evalvault_span_conflicts", "Duplicates whose content differs from the stored span", registry=registry
+        )
+        self.requests = Counter(
+            "evalvault_requests", "Export requests by transport and result", ["transport", "result"], registry=registry
+        )
+        self.waiting_bytes = Gauge(
+            "evalvault_waiting_bytes", "Bytes of requests that wait for their commit", registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "evalvault_commit_seconds", "Time to store one group of requests", registry=registry
+        )
+        self.commit_requests = Histogram(
+            "evalvault_commit_requests",
+            "Requests that shared one transaction",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=registry,
+        )
+        self.assembled = Counter("evalvault_traces_assembled", "Traces assembled", ["path"], registry=registry)
+        self.assembly_errors = Counter(
+            "evalvault_assembly_errors", "Traces that could not be assembled (a defect: see the log)", registry=registry
+        )

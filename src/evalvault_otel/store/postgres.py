@@ -1,0 +1,262 @@
+"""The PostgreSQL store (14 or newer), also for many receivers on one database.
+
+Rows travel by COPY: straight into the table where their keys are known to be free, through a temporary table where
+other rows or other writers may hold the key.
+"""
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import orjson
+import psycopg
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
+from psycopg_pool import ConnectionPool
+
+from ..errors import EvalVaultError, InvalidInput, Unavailable
+from . import rows
+from .migrations import scripts
+from .rows import Table
+from .writing import Pauses, SqlStore
+
+_CONNECT_TIMEOUT_S = 5
+_POOL_TIMEOUT_S = 5.0
+_MAX_CONNECTIONS = 10
+# A `:name` that is not part of a `::cast`.
+_NAMED = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
+# Any constant: all processes of this product take the same advisory lock while they migrate.
+_MIGRATION_LOCK = 7_021_977_310
+# COPY data is handed to the connection in pieces of this size, so that the server works while we go on encoding.
+_COPY_CHUNK = 256 * 1024
+
+
+class PostgresStore(SqlStore):
+    """A store in PostgreSQL. Any number of processes may share the database."""
+
+    dialect = "postgres"
+
+    def __init__(self, url: str, pauses: Pauses | None = None, max_rejects: int = 10_000) -> None:
+        super().__init__(pauses or Pauses(), max_rejects)
+        self._pool = ConnectionPool(
+            url,
+            kwargs={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "evalvault-otel"},
+            min_size=1,
+            max_size=_MAX_CONNECTIONS,
+            timeout=_POOL_TIMEOUT_S,
+            configure=_configure,
+            open=False,
+            name="evalvault-store",
+        )
+        self._opening = threading.Lock()
+        self._staged: WeakKeyDictionary[Connection[Any], _Staging] = WeakKeyDictionary()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection[Any]]:
+        with _translated():
+            with self._opening:
+                if self._pool.closed:
+                    self._pool.open()
+            with self._pool.connection() as connection:
+                yield connection
+
+    @contextmanager
+    def _begin(self, *, durable: bool) -> Iterator["_PostgresTransaction"]:
+        with self._connection() as connection:
+            if not durable:
+                connection.execute("SET LOCAL synchronous_commit = off")
+            yield _PostgresTransaction(connection, self._staged.setdefault(connection, _Staging()))
+
+    @contextmanager
+    def _snapshot(self) -> Iterator["_PostgresTransaction"]:
+        with self._connection() as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield _PostgresTransaction(connection, _Staging())
+
+    def _fetch(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        with self._connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(_named_params(sql), params).fetchall()
+
+    def migrate(self) -> int:
+        """See `Store.migrate`."""
+        with self._begin(durable=True) as tx:
+            tx.execute("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
+            tx.execute("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)", ())
+            done = {row[0] for row in tx.fetch("SELECT version FROM migration", ())}
+            todo = [script for script in scripts(self.dialect) if script[0] not in done]
+            for version, name, sql in todo:
+                tx.run_script(sql)
+                tx.execute("INSERT INTO migration (version, name) VALUES (?, ?)", (version, name))
+        return len(todo)
+
+    def ping(self) -> None:
+        """See `Store.ping`."""
+        self._fetch("SELECT COUNT(*) AS n FROM migration", {})
+
+    def due_traces(self, now_ns: int, limit: int) -> list[str]:
+        """See `Store.due_traces`."""
+        sql = "SELECT trace_id FROM trace WHERE dirty AND due_ns <= :now_ns ORDER BY due_ns LIMIT :limit"
+        return [row["trace_id"] for row in self._fetch(sql, {"now_ns": now_ns, "limit": limit})]
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._pool.close()
+
+
+@dataclass(slots=True)
+class _Staging:
+    """Whether a connection has its temporary table."""
+
+    ready: bool = False
+
+
+class _PostgresTransaction:
+    """`Transaction` over one connection."""
+
+    def __init__(self, connection: Connection[Any], staged: "_Staging") -> None:
+        self._connection = connection
+        self._staged = staged
+
+    def insert(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> None:
+        if table is rows.REJECT:
+            new_rows = [(*row[:-1], f"\\x{row[-1].hex()}") for row in new_rows]
+        if new_rows:
+            self._copy(f"COPY {table.name} ({', '.join(table.columns)}) FROM STDIN", new_rows)
+
+    def insert_missing(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+        if table is rows.SPAN:
+            self._stage_spans(new_rows)
+            sql = f"{_INSERT_SPANS} ON CONFLICT DO NOTHING RETURNING trace_id, span_id"
+            return set(self._connection.execute(sql).fetchall())
+        sql = f"{_insert_documents(table)} ON CONFLICT DO NOTHING RETURNING {', '.join(table.key)}"
+        return set(self._connection.execute(sql, (_documents(table, new_rows),)).fetchall())
+
+    def merge(self, table: Table, new_rows: Sequence[tuple[Any, ...]], update: str) -> None:
+        sql = f"{_insert_documents(table)} ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {update}"
+        self._connection.execute(sql, (_documents(table, new_rows),))
+
+    def count_conflicts(self, span_rows: Sequence[tuple[Any, ...]]) -> int:
+        self._stage_spans(span_rows)
+        ((count,),) = self._connection.execute(_COUNT_CONFLICTS).fetchall()
+        return int(count)
+
+    def lock_dirty(self, trace_id: str) -> bool:
+        sql = "SELECT 1 FROM trace WHERE trace_id = ? AND dirty FOR UPDATE SKIP LOCKED"
+        return bool(self.fetch(sql, (trace_id,)))
+
+    def fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(_numbered_params(sql), params).fetchall()
+
+    def execute(self, sql: str, params: Sequence[Any]) -> None:
+        self._connection.execute(_numbered_params(sql), params)
+
+    def run_script(self, sql: str) -> None:
+        self._connection.execute(sql)
+
+    def _stage_spans(self, span_rows: Sequence[tuple[Any, ...]]) -> None:
+        """Copy rows into this connection's temporary table `incoming_span`."""
+        if not self._staged.ready:
+            self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS incoming_span (LIKE span)")
+            self._staged.ready = True
+        self._connection.execute("TRUNCATE incoming_span")
+        self._copy(f"COPY incoming_span ({', '.join(rows.SPAN.columns)}) FROM STDIN", span_rows)
+
+    def _copy(self, statement: str, new_rows: Iterable[tuple[Any, ...]]) -> None:
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            buffer = bytearray()
+            for row in new_rows:
+                buffer += b"\t".join([_ENCODE[type(value)](value) for value in row])
+                buffer += b"\n"
+                if len(buffer) > _COPY_CHUNK:
+                    copy.write(bytes(buffer))
+                    buffer.clear()
+            copy.write(bytes(buffer))
+
+
+_SPAN_COLUMNS = ", ".join(rows.SPAN.columns)
+_INSERT_SPANS = f"INSERT INTO span ({_SPAN_COLUMNS}) SELECT {_SPAN_COLUMNS} FROM incoming_span ORDER BY trace_id, span_id"
+
+
+def _compared(alias: str) -> str:
+    """The content of a span, without key and time of arrival; `json` has no equality, its text has."""
+    return ", ".join(
+        f"CAST({alias}.{name} AS text)" if name in {"attributes", "events", "links"} else f"{alias}.{name}"
+        for name in rows.SPAN.columns[2:-1]
+    )
+
+
+_COUNT_CONFLICTS = f"""
+SELECT count(*) FROM incoming_span AS i JOIN span AS s ON s.trace_id = i.trace_id AND s.span_id = i.span_id
+WHERE ({_compared("i")}) IS DISTINCT FROM ({_compared("s")})
+"""
+
+
+def _insert_documents(table: Table) -> str:
+    """An insert of rows that come as one JSON array: a single round trip for a few small rows."""
+    columns = ", ".join(table.columns)
+    source = f"json_populate_recordset(CAST(NULL AS {table.name}), %s)"
+    return f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {source} ORDER BY {', '.join(table.key)}"
+
+
+def _documents(table: Table, new_rows: Sequence[tuple[Any, ...]]) -> str:
+    documents = [
+        {
+            name: orjson.Fragment(value) if type(value) is bytes else value
+            for name, value in zip(table.columns, row, strict=True)
+        }
+        for row in new_rows
+    ]
+    return orjson.dumps(documents).decode()
+
+
+# COPY text format: backslash, tab and line ends are escaped (PostgreSQL manual, COPY, "Text Format").
+
+
+def _copy_text(value: str) -> bytes:
+    data = value.encode()
+    if b"\\" in data or b"\n" in data or b"\t" in data or b"\r" in data:
+        data = data.replace(b"\\", rb"\\").replace(b"\n", rb"\n").replace(b"\t", rb"\t").replace(b"\r", rb"\r")
+    return data
+
+
+_ENCODE = {
+    str: _copy_text,
+    # JSON text: its control characters are escaped already, only backslashes need it once more.
+    bytes: lambda value: value.replace(b"\\", rb"\\"),
+    int: lambda value: b"%d" % value,
+    float: lambda value: repr(value).encode(),
+    bool: lambda value: b"t" if value else b"f",
+    type(None): lambda _: rb"\N",
+}
+
+
+def _named_params(sql: str) -> str:
+    """`:name` parameters in psycopg's form."""
+    return _NAMED.sub(r"%(\1)s", sql.replace("%", "%%"))
+
+
+def _numbered_params(sql: str) -> str:
+    """`?` parameters in psycopg's form."""
+    return sql.replace("?", "%s")
+
+
+def _configure(connection: Connection[Any]) -> None:
+    set_json_loads(orjson.loads, connection)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """psycopg's errors as ours, once."""
+    try:
+        yield
+    except EvalVaultError:
+        raise
+    except (psycopg.DataError, psycopg.IntegrityError) as exc:
+        raise InvalidInput(f"PostgreSQL refuses a value: {exc}") from exc
+    except psycopg.Error as exc:
+        raise Unavailable(f"PostgreSQL: {exc}") from exc

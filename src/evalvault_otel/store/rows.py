@@ -1,0 +1,300 @@
+"""Records as table rows and back: the one place that knows the order of columns.
+
+A row is a tuple in the order of its `Table.columns`; JSON columns hold UTF-8 text as `bytes`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..model import Assembly, AssetUse, Finding, PayloadRef, Resource, RunTrace, Scope, Span, SpanEvent, SpanLink, StageEvent
+from ..text import clean_text
+from ..values import dumps, loads, plain_json
+
+_UNSIGNED = 1 << 64
+_SIGN = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table's name, its columns in row order, and its key."""
+
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+
+
+def _table(name: str, key: int, columns: str) -> Table:
+    names = tuple(columns.split())
+    return Table(name, names, names[:key])
+
+
+RESOURCE = _table("resource", 1, "id attributes dropped_attributes schema_url")
+SCOPE = _table("scope", 1, "id name version attributes dropped_attributes schema_url")
+SPAN = _table(
+    "span",
+    2,
+    "trace_id span_id parent_span_id name kind start_ns end_ns status_code status_message attributes events links "
+    "dropped_attributes dropped_events dropped_links flags trace_state resource_id scope_id received_ns",
+)
+STAGE_EVENT = _table(
+    "stage_event",
+    2,
+    "trace_id stage_id run_id stage_type stage_name parent_stage_id status attempt started_ns finished_ns duration_ms "
+    "self_ms critical_ms input_ref output_ref attributes metadata span_id derived type_source wrapped_span_ids "
+    "error_type error_message error_fingerprint tokens_in tokens_out cost_total metrics",
+)
+ASSET_USE = _table(
+    "asset_use",
+    3,
+    "trace_id stage_id ordinal run_id kind name asset_id version digest origin fallback subtype role used_ns",
+)
+FINDING = _table("finding", 2, "trace_id ordinal run_id code severity detail stage_id span_id")
+RUN_TRACE = _table(
+    "run_trace",
+    2,
+    "trace_id run_id service name started_ns finished_ns stages errors stage_types tokens_in tokens_out cost_total",
+)
+TRACE = _table(
+    "trace",
+    1,
+    "trace_id run_id root_span_id first_ns last_ns span_count dirty dirty_since_ns due_ns assemblies mapping_version "
+    "assembled_ns received_ns",
+)
+REJECT = _table("reject", 0, "received_ns transport peer reason size payload")
+RUN = _table("run", 1, "run_id name kind dataset dataset_version service first_ns last_ns")
+
+# What `assemble` makes of a trace, table by table, in the order they are written.
+DERIVED = (STAGE_EVENT, ASSET_USE, FINDING, RUN_TRACE)
+
+
+def signed(unsigned: int) -> int:
+    """A 64-bit unsigned number in a signed column (two's complement), so that hostile times are kept exactly."""
+    return unsigned - _UNSIGNED if unsigned >= _SIGN else unsigned
+
+
+def unsigned(value: int) -> int:
+    """What `signed` stored."""
+    return value + _UNSIGNED if value < 0 else value
+
+
+def span_row(span: Span, received_ns: int) -> tuple[Any, ...]:
+    """The archive row of a span."""
+    return (
+        span.trace_id,
+        span.span_id,
+        span.parent_span_id,
+        clean_text(span.name),
+        span.kind,
+        signed(span.start_ns),
+        signed(span.end_ns),
+        span.status_code,
+        clean_text(span.status_message),
+        dumps(span.attributes),
+        dumps([_event_doc(event) for event in span.events]) if span.events else None,
+        dumps([_link_doc(link) for link in span.links]) if span.links else None,
+        span.dropped_attributes,
+        span.dropped_events,
+        span.dropped_links,
+        span.flags,
+        clean_text(span.trace_state),
+        span.resource.id,
+        span.scope.id,
+        received_ns,
+    )
+
+
+def _event_doc(event: SpanEvent) -> dict[str, Any]:
+    doc = {"time_ns": event.time_ns, "name": event.name, "attributes": event.attributes}
+    if event.dropped_attributes:
+        doc["dropped_attributes"] = event.dropped_attributes
+    return doc
+
+
+def _link_doc(link: SpanLink) -> dict[str, Any]:
+    return {
+        "trace_id": link.trace_id,
+        "span_id": link.span_id,
+        "trace_state": link.trace_state,
+        "attributes": link.attributes,
+        "dropped_attributes": link.dropped_attributes,
+        "flags": link.flags,
+    }
+
+
+def span_of(row: Sequence[Any], resources: Mapping[str, Resource], scopes: Mapping[str, Scope]) -> Span:
+    """The span of an archive row (columns of `SPAN`)."""
+    events = [SpanEvent(**doc) for doc in loads(row[10])] if row[10] else ()
+    links = [SpanLink(**doc) for doc in loads(row[11])] if row[11] else ()
+    return Span(
+        trace_id=row[0],
+        span_id=row[1],
+        parent_span_id=row[2],
+        name=row[3],
+        kind=row[4],
+        start_ns=unsigned(row[5]),
+        end_ns=unsigned(row[6]),
+        status_code=row[7],
+        status_message=row[8],
+        attributes=loads(row[9]),
+        events=tuple(events),
+        links=tuple(links),
+        dropped_attributes=row[12],
+        dropped_events=row[13],
+        dropped_links=row[14],
+        flags=row[15],
+        trace_state=row[16],
+        resource=resources[row[17]],
+        scope=scopes[row[18]],
+    )
+
+
+def resource_row(resource: Resource) -> tuple[Any, ...]:
+    """The dictionary row of a resource."""
+    return (resource.id, dumps(resource.attributes), resource.dropped_attributes, clean_text(resource.schema_url))
+
+
+def resource_of(row: Sequence[Any]) -> Resource:
+    """The resource of a dictionary row."""
+    return Resource(row[0], loads(row[1]), row[2], row[3])
+
+
+def scope_row(scope: Scope) -> tuple[Any, ...]:
+    """The dictionary row of a scope."""
+    return (
+        scope.id,
+        clean_text(scope.name),
+        clean_text(scope.version),
+        dumps(scope.attributes),
+        scope.dropped_attributes,
+        clean_text(scope.schema_url),
+    )
+
+
+def scope_of(row: Sequence[Any]) -> Scope:
+    """The scope of a dictionary row."""
+    return Scope(row[0], row[1], row[2], loads(row[3]), row[4], row[5])
+
+
+def stage_row(stage: StageEvent) -> tuple[Any, ...]:
+    """The row of a stage."""
+    return (
+        stage.trace_id,
+        stage.stage_id,
+        stage.run_id,
+        stage.stage_type,
+        stage.stage_name,
+        stage.parent_stage_id,
+        stage.status,
+        stage.attempt,
+        stage.started_ns,
+        stage.finished_ns,
+        stage.duration_ms,
+        stage.self_ms,
+        stage.critical_ms,
+        _ref_json(stage.input_ref),
+        _ref_json(stage.output_ref),
+        plain_json(stage.attributes),
+        plain_json(stage.metadata),
+        stage.span_id,
+        stage.derived,
+        stage.type_source,
+        orjson.dumps(stage.wrapped_span_ids) if stage.wrapped_span_ids else None,
+        stage.error_type,
+        stage.error_message,
+        stage.error_fingerprint,
+        stage.tokens_in,
+        stage.tokens_out,
+        stage.cost_total,
+        orjson.dumps(stage.metrics) if stage.metrics else None,
+    )
+
+
+def _ref_json(ref: PayloadRef | None) -> bytes | None:
+    return None if ref is None else orjson.dumps({"store": ref.store, "id": ref.id, "type": ref.type})
+
+
+def asset_row(use: AssetUse) -> tuple[Any, ...]:
+    """The row of an asset use."""
+    return (
+        use.trace_id,
+        use.stage_id,
+        use.ordinal,
+        use.run_id,
+        use.kind,
+        use.name,
+        use.asset_id,
+        use.version,
+        use.digest,
+        use.origin,
+        use.fallback,
+        use.subtype,
+        use.role,
+        use.used_ns,
+    )
+
+
+def finding_row(finding: Finding) -> tuple[Any, ...]:
+    """The row of a finding."""
+    return (
+        finding.trace_id,
+        finding.ordinal,
+        finding.run_id,
+        finding.code,
+        finding.severity,
+        finding.detail,
+        finding.stage_id,
+        finding.span_id,
+    )
+
+
+def run_trace_row(part: RunTrace) -> tuple[Any, ...]:
+    """The row that says what a trace adds to a run."""
+    return (
+        part.trace_id,
+        part.run_id,
+        part.service,
+        part.name,
+        part.started_ns,
+        part.finished_ns,
+        part.stages,
+        part.errors,
+        "," + ",".join(part.stage_types) + ",",
+        part.tokens_in,
+        part.tokens_out,
+        part.cost_total,
+    )
+
+
+def derived_rows(assemblies: Iterable[Assembly]) -> dict[Table, list[tuple[Any, ...]]]:
+    """All derived rows of some traces, per table, in key order within a trace."""
+    rows: dict[Table, list[tuple[Any, ...]]] = {table: [] for table in DERIVED}
+    for assembly in assemblies:
+        rows[STAGE_EVENT] += map(stage_row, assembly.stages)
+        rows[ASSET_USE] += map(asset_row, assembly.asset_uses)
+        rows[FINDING] += map(finding_row, assembly.findings)
+        rows[RUN_TRACE] += map(run_trace_row, assembly.runs)
+    return rows
+
+
+def run_rows(assemblies: Iterable[Assembly]) -> list[tuple[Any, ...]]:
+    """One row per run named by some traces, in run id order: the widest times, and what the latest trace said."""
+    merged: dict[str, tuple[Any, ...]] = {}
+    parts = [part for assembly in assemblies for part in assembly.runs]
+    for part in sorted(parts, key=lambda p: (p.run_id, p.finished_ns, p.trace_id)):
+        said = (part.run_name, part.run_kind, part.dataset, part.dataset_version)
+        before = merged.get(part.run_id)
+        if before is None:
+            merged[part.run_id] = (part.run_id, *said, part.service, part.started_ns, part.finished_ns)
+        else:
+            kept = [new or old for new, old in zip(said, before[1:5], strict=True)]
+            merged[part.run_id] = (
+                part.run_id,
+                *kept,
+                part.service,
+                min(before[6], part.started_ns),
+                max(before[7], part.finished_ns),
+            )
+    return list(merged.values())

@@ -1,0 +1,26 @@
+-- What PostgreSQL says in its own words.
+
+-- name: percentiles
+percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY $1)
+
+-- name: each_metric
+jsonb_each_text(s.metrics) AS m (key, value)
+
+-- name: metric
+CAST(metrics ->> '$1' AS double precision)
+
+-- name: text_attribute
+attributes ->> '$1'
+
+-- name: list
+jsonb_array_elements_text(CAST(:$1 AS jsonb))
+
+-- name: limits
+SELECT * FROM jsonb_to_recordset(CAST(:limits AS jsonb)) AS r (metric_name text, bound double precision, at_most boolean)
+
+-- name: floors
+SELECT * FROM jsonb_to_recordset(CAST(:floors AS jsonb))
+    AS r (stage_type text, typical_ms double precision, floor_ms double precision)
+
+-- name: changed
+SELECT * FROM jsonb_to_recordset(CAST(:changed AS jsonb)) AS r (kind text, name text, by_digest boolean)

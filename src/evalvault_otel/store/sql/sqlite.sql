@@ -1,0 +1,31 @@
+-- What SQLite says in its own words. `percentiles` is our own aggregate (percentile.py).
+
+-- name: percentiles
+percentiles($1)
+
+-- name: each_metric
+json_each(s.metrics) AS m
+
+-- name: metric
+CAST(json_extract(metrics, '$."$1"') AS REAL)
+
+-- name: text_attribute
+CAST(json_extract(attributes, '$."$1"') AS TEXT)
+
+-- name: list
+json_each(:$1)
+
+-- name: limits
+SELECT json_extract(value, '$.metric_name') AS metric_name, json_extract(value, '$.bound') AS bound,
+    json_extract(value, '$.at_most') AS at_most
+FROM json_each(:limits)
+
+-- name: floors
+SELECT json_extract(value, '$.stage_type') AS stage_type, json_extract(value, '$.typical_ms') AS typical_ms,
+    json_extract(value, '$.floor_ms') AS floor_ms
+FROM json_each(:floors)
+
+-- name: changed
+SELECT json_extract(value, '$.kind') AS kind, json_extract(value, '$.name') AS name,
+    json_extract(value, '$.by_digest') AS by_digest
+FROM json_each(:changed)

@@ -1,0 +1,188 @@
+"""The embedded store: one SQLite file, no other process.
+
+WAL with `synchronous=FULL`: a commit is on the disk before it returns. One connection writes, readers have their own
+and never wait for it.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import EvalVaultError, InvalidInput, Unavailable
+from . import rows
+from .migrations import scripts
+from .percentile import Percentiles
+from .rows import Table
+from .writing import Pauses, SqlStore
+
+_BUSY_S = 10.0
+_READ_CONNECTIONS = 8
+
+
+class SqliteStore(SqlStore):
+    """A store in one file. Safe for many threads; other processes may read and write the file as well."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, pauses: Pauses | None = None, max_rejects: int = 10_000) -> None:
+        super().__init__(pauses or Pauses(), max_rejects)
+        self._path = path
+        self._writing = threading.Lock()
+        self._reading = threading.BoundedSemaphore(_READ_CONNECTIONS)
+        self._writer: sqlite3.Connection | None = None
+        self._readers: list[sqlite3.Connection] = []
+        self._closed = False
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._closed:
+            raise Unavailable("the store is closed")
+        connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.create_aggregate("percentiles", 1, Percentiles)  # type: ignore[arg-type]  # typeshed wants int|str only
+        return connection
+
+    @contextmanager
+    def _begin(self, *, durable: bool) -> Iterator["_SqliteTransaction"]:  # noqa: ARG002 - WAL commits are always durable
+        with self._writing, _translated():
+            if self._writer is None:
+                self._writer = self._connect()
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield _SqliteTransaction(self._writer)
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        with self._reading, _translated():
+            connection = self._readers.pop() if self._readers else self._connect()
+            try:
+                yield connection
+            finally:
+                self._readers.append(connection)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator["_SqliteTransaction"]:
+        with self._reader() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield _SqliteTransaction(connection)
+            finally:
+                connection.execute("COMMIT")
+
+    def _fetch(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        with self._reader() as connection:
+            cursor = connection.execute(sql, params)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def migrate(self) -> int:
+        """See `Store.migrate`."""
+        with self._begin(durable=True) as tx:
+            tx.execute("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)", ())
+            done = {row[0] for row in tx.fetch("SELECT version FROM migration", ())}
+            todo = [script for script in scripts(self.dialect) if script[0] not in done]
+            for version, name, sql in todo:
+                for statement in _statements(sql):
+                    tx.execute(statement, ())
+                tx.execute("INSERT INTO migration (version, name) VALUES (?, ?)", (version, name))
+        return len(todo)
+
+    def ping(self) -> None:
+        """See `Store.ping`."""
+        self._fetch("SELECT COUNT(*) AS n FROM migration", {})
+
+    def due_traces(self, now_ns: int, limit: int) -> list[str]:
+        """See `Store.due_traces`."""
+        sql = "SELECT trace_id FROM trace WHERE dirty AND due_ns <= :now_ns ORDER BY due_ns LIMIT :limit"
+        return [row["trace_id"] for row in self._fetch(sql, {"now_ns": now_ns, "limit": limit})]
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        with self._writing:
+            self._closed = True
+            connections = [*self._readers, *([self._writer] if self._writer else [])]
+            self._readers, self._writer = [], None
+            for connection in connections:
+                connection.close()
+
+
+class _SqliteTransaction:
+    """`Transaction` over the writing connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> None:
+        self._connection.executemany(_INSERT[table], new_rows if table is rows.REJECT else map(_as_text, new_rows))
+
+    def insert_missing(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+        size = len(table.key)
+        sql = f"{_INSERT[table]} ON CONFLICT DO NOTHING"
+        added = set()
+        for row in new_rows:
+            if self._connection.execute(sql, _as_text(row)).rowcount:
+                added.add(row[:size])
+        return added
+
+    def merge(self, table: Table, new_rows: Sequence[tuple[Any, ...]], update: str) -> None:
+        sql = f"{_INSERT[table]} ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {update}"
+        self._connection.executemany(sql, map(_as_text, new_rows))
+
+    def count_conflicts(self, span_rows: Sequence[tuple[Any, ...]]) -> int:
+        sql = f"SELECT {', '.join(rows.SPAN.columns[2:-1])} FROM span WHERE trace_id = ? AND span_id = ?"  # noqa: S608 - our own names
+        return sum(
+            self._connection.execute(sql, row[:2]).fetchone() != _as_text(row)[2:-1] for row in span_rows
+        )
+
+    def lock_dirty(self, trace_id: str) -> bool:
+        # BEGIN IMMEDIATE already holds the one write lock of the file.
+        return bool(self.fetch("SELECT 1 FROM trace WHERE trace_id = ? AND dirty", (trace_id,)))
+
+    def fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, params).fetchall()
+
+    def execute(self, sql: str, params: Sequence[Any]) -> None:
+        self._connection.execute(sql, params)
+
+
+_TABLES = (rows.RESOURCE, rows.SCOPE, rows.SPAN, rows.TRACE, rows.RUN, rows.REJECT, *rows.DERIVED)
+_INSERT = {
+    table: f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"  # noqa: S608 - our own names
+    for table in _TABLES
+}
+
+
+def _as_text(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """JSON documents as TEXT, which SQLite's JSON functions read."""
+    return tuple(str(value, "utf-8") if type(value) is bytes else value for value in row)
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """The statements of a script: `executescript` would commit the transaction we are in."""
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as ours, once."""
+    try:
+        yield
+    except EvalVaultError:
+        raise
+    except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError) as exc:
+        raise InvalidInput(f"SQLite refuses a value: {exc}") from exc
+    except sqlite3.Error as exc:
+        raise Unavailable(f"SQLite: {exc}") from exc

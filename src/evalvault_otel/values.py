@@ -1,0 +1,114 @@
+"""OTLP values as JSON text and back, losing nothing (ADR 0002).
+
+JSON says most of it: `1` is an int, `1.0` a double, `null` the empty value. What it cannot say is written as a map with
+one key: `{"$bytes": base64}`, `{"$double": "NaN" | "Infinity" | "-Infinity"}`, `{"$text": base64 of UTF-8}` for text
+with NUL (databases refuse it), and `{"$map": {…}}` around a map whose only key begins with `$`.
+"""
+
+import base64
+import math
+from typing import Any
+
+import orjson
+
+from .model import Value
+from .text import clean_text, without_surrogates
+
+
+def dumps(value: Value) -> bytes:
+    """JSON text of any OTLP value. The result never holds `\\u0000` as a character and is valid for every database."""
+    try:
+        text = orjson.dumps(value, default=_tag)
+    except TypeError:  # a lone surrogate, or an int beyond 64 bits
+        return orjson.dumps(_escape(value))
+    # Only three things can be wrong with the fast result, and each leaves a mark in the text.
+    if b"null" in text or b'{"$' in text or b"\\u0000" in text:
+        return orjson.dumps(_escape(value))
+    return text
+
+
+def loads(text: str | bytes) -> Value:
+    """The value that `dumps` wrote."""
+    value = orjson.loads(text)
+    return _unescape(value) if '{"$' in (text if isinstance(text, str) else text.decode()) else value
+
+
+def plain_json(value: Value) -> bytes:
+    """JSON for derived rows, where people query: no tags, but base64, names of non-finite numbers and no NUL."""
+    try:
+        text = orjson.dumps(value, default=_plain_default)
+    except TypeError:
+        return orjson.dumps(_plain(value))
+    return orjson.dumps(_plain(value)) if b"null" in text or b"\\u0000" in text else text
+
+
+def _tag(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"$bytes": base64.b64encode(value).decode()}
+    raise TypeError(f"not an OTLP value: {type(value).__name__}")
+
+
+def _escape(value: Value) -> Value:
+    match value:
+        case float() if not math.isfinite(value):
+            return {"$double": _non_finite_name(value)}
+        case str():
+            text = without_surrogates(value)
+            return {"$text": base64.b64encode(text.encode()).decode()} if "\x00" in text else text
+        case bytes():
+            return _tag(value)
+        case list() | tuple():
+            return [_escape(item) for item in value]
+        case dict():
+            escaped = {clean_text(key): _escape(item) for key, item in value.items()}
+            return {"$map": escaped} if len(escaped) == 1 and next(iter(escaped)).startswith("$") else escaped
+        case int() if not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+            return str(value)
+    return value
+
+
+def _non_finite_name(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+_UNTAG = {
+    "$bytes": base64.b64decode,
+    "$double": float,
+    "$text": lambda text: base64.b64decode(text).decode(),
+    "$map": lambda inner: {key: _unescape(item) for key, item in inner.items()},
+}
+
+
+def _unescape(value: Value) -> Value:
+    if isinstance(value, list):
+        return [_unescape(item) for item in value]
+    if isinstance(value, dict):
+        if len(value) == 1:
+            key, inner = next(iter(value.items()))
+            if key in _UNTAG:
+                return _UNTAG[key](inner)
+        return {key: _unescape(item) for key, item in value.items()}
+    return value
+
+
+def _plain_default(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"not an OTLP value: {type(value).__name__}")
+
+
+def _plain(value: Value) -> Value:
+    match value:
+        case float() if not math.isfinite(value):
+            return _non_finite_name(value)
+        case str():
+            return clean_text(value)
+        case bytes():
+            return _plain_default(value)
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case dict():
+            return {clean_text(key): _plain(item) for key, item in value.items()}
+        case int() if not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+            return str(value)
+    return value

@@ -1,0 +1,100 @@
+"""What a receiver answers: one table from errors to HTTP and gRPC codes, bodies in the encoding of the request.
+
+Source: opentelemetry-proto, docs/specification.md (responses, failures, throttling) and google.rpc.Status.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import orjson
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.code_pb2 import INTERNAL, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from ..errors import EvalVaultError, InvalidInput, TooLarge, Unavailable
+
+# Clients give up when told to wait longer than what is left of their own deadline (10 s in all for Python).
+RETRY_AFTER_S: Final = 1
+_MAX_MESSAGE = 2000
+
+
+class Encoding(Enum):
+    """The two encodings of OTLP; the value is the exact content type of request and answer."""
+
+    PROTOBUF = "application/x-protobuf"
+    JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a request that was not refused as a whole."""
+
+    rejected: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an error looks to a client."""
+
+    http_status: int
+    grpc_code: int
+    message: str
+    retryable: bool = False
+
+
+# The first class that fits counts.
+_TABLE: tuple[tuple[type[Exception], int, int], ...] = (
+    (TooLarge, 413, RESOURCE_EXHAUSTED),
+    (InvalidInput, 400, INVALID_ARGUMENT),
+    (Unavailable, 503, UNAVAILABLE),
+)
+
+
+def failure(error: Exception) -> Failure:
+    """The failure that tells a client about `error`; anything unforeseen is a plain internal error."""
+    for kind, http_status, grpc_code in _TABLE:
+        if isinstance(error, kind):
+            retryable = isinstance(error, EvalVaultError) and error.retryable
+            return Failure(http_status, grpc_code, str(error)[:_MAX_MESSAGE], retryable)
+    return Failure(500, INTERNAL, "internal error; the server's log has the details")
+
+
+def success_body(encoding: Encoding, accepted: Accepted) -> bytes:
+    """An `ExportTraceServiceResponse`: empty when all is well, with `partial_success` when something was rejected."""
+    message = accepted.message[:_MAX_MESSAGE]
+    if encoding is Encoding.JSON:
+        if not accepted.rejected:
+            return b"{}"
+        return orjson.dumps({"partialSuccess": {"rejectedSpans": str(accepted.rejected), "errorMessage": message}})
+    response = ExportTraceServiceResponse()
+    if accepted.rejected:
+        response.partial_success.rejected_spans = accepted.rejected
+        response.partial_success.error_message = message
+    return response.SerializeToString()
+
+
+def failure_body(encoding: Encoding, failed: Failure) -> bytes:
+    """A `google.rpc.Status` with its details."""
+    if encoding is Encoding.JSON:
+        return orjson.dumps({"code": failed.grpc_code, "message": failed.message})
+    return status(failed).SerializeToString()
+
+
+def status(failed: Failure) -> Status:
+    """`google.rpc.Status` with RetryInfo where trying again helps, BadRequest where it does not."""
+    result = Status(code=failed.grpc_code, message=failed.message)
+    if failed.retryable:
+        result.details.add().Pack(retry_info())
+    elif failed.grpc_code == INVALID_ARGUMENT:
+        violation = BadRequest.FieldViolation(field="body", description=failed.message)
+        result.details.add().Pack(BadRequest(field_violations=[violation]))
+    return result
+
+
+def retry_info() -> RetryInfo:
+    """When to try again."""
+    return RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S))

