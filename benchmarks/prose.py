@@ -1,7 +1,7 @@
 """English-like text for the load: real words, drawn with Zipf-like frequencies, in sentences and paragraphs.
 
-Texts of 3,000 characters shrink to 52 % under zlib level 1, those of this project's documentation to 50 %: sizes on disk
-and times for compression are those of real content. Nothing here is random bytes, nothing repeats itself.
+Texts of 3,000 characters shrink to 52 % under zlib level 1, those of this project's documentation to 50 %: sizes on
+disk and times for compression are those of real content. Nothing here is random bytes, nothing repeats itself.
 """
 
 import itertools

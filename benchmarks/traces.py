@@ -1,8 +1,8 @@
 """RAG traces as OTLP export requests: the load of all benchmarks.
 
 One trace has 8 spans: the root (an OpenInference CHAIN), and input, query rewriting, retrieval, rerank, prompt,
-generation (an OpenInference LLM) and output, each with two `evalvault.asset.used` events; 2.4 KB of protobuf per span on
-average. The same seed gives the same requests, ids included; within one generator no id is used twice.
+generation (an OpenInference LLM) and output, each with two `evalvault.asset.used` events; 2.4 KB of protobuf per span
+on average. The same seed gives the same requests, ids included; within one generator no id is used twice.
 """
 
 import hashlib
@@ -127,7 +127,7 @@ class Generator:
         trace[-1].span_id, trace[-1].parent_span_id = root_id, b""
 
 def trace_spans(story: Story) -> list[Span]:
-    """The spans of one trace in the order in which they end: stages, then the root. Times count from 0, ids are empty."""
+    """The spans of one trace as they end: stages, then the root. Times count from 0, ids are still empty."""
     spans, clock = [], _MS
     for stage, attributes in stage_attributes(story).items():
         duration = int(_DURATIONS[stage] * story.slowness * _MS)

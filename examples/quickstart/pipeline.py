@@ -7,7 +7,7 @@ same answers. The faults that a debug report should find are real and are listed
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import extractive
@@ -101,17 +101,25 @@ class Pipeline:
     def _rerank(self, text: str, hits: Sequence[Hit], pause: float) -> list[Section]:
         with stage(self._tracer, "rerank", "term_coverage") as span:
             time.sleep(pause)
-            ranked = sorted(hits, key=lambda hit: (-coverage(text, hit.section, self._index.idf), -hit.score))[:KEEP]
-            kept = [hit.section for hit in ranked]
+            best = max((hit.score for hit in hits), default=1.0)
+            scored = [(self._coverage(text, hit.section) * hit.score / best, hit.section) for hit in hits]
+            kept = sorted(scored, key=lambda pair: -pair[0])[:KEEP]
             span.set_attributes(
                 {
                     "evalvault.rerank.input.count": len(hits),
                     "evalvault.rerank.output.count": len(kept),
-                    "evalvault.rerank.doc_ids": [section.id for section in kept],
-                    "evalvault.rerank.scores": [round(coverage(text, s, self._index.idf), 4) for s in kept],
+                    "evalvault.rerank.doc_ids": [section.id for _, section in kept],
+                    "evalvault.rerank.scores": [round(score, 4) for score, _ in kept],
                 }
             )
-            return kept
+            return [section for _, section in kept]
+
+    def _coverage(self, text: str, section: Section) -> float:
+        """The share of the question, by rarity of its terms, that a section covers; headings count as text."""
+        rarity = {term: self._index.idf(term) for term in sorted(set(terms(text)))}
+        held = set(terms(f"{section.page} {section.heading} {section.text}"))
+        total = sum(rarity.values())
+        return sum(value for term, value in rarity.items() if term in held) / total if total else 0.0
 
     def _render(self, prompt: Prompt, text: str, passages: Sequence[Section]) -> str:
         with stage(self._tracer, "prompt", prompt.name, [_prompt_asset(prompt)]) as span:
@@ -134,14 +142,6 @@ class Pipeline:
                 }
             )
             return answer
-
-
-def coverage(text: str, section: Section, weight: Callable[[str], float]) -> float:
-    """The share of the question, by weight of its terms, that a section covers; headings count as much as text."""
-    wanted = sorted(set(terms(text)))
-    held = set(terms(f"{section.page} {section.heading} {section.text}"))
-    total = sum(weight(term) for term in wanted)
-    return sum(weight(term) for term in wanted if term in held) / total if total else 0.0
 
 
 def _slow_reranks(dataset: Dataset, seed: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ _WORD = re.compile(r"[^\W_]+(?:_[^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*])")
 _FENCE = re.compile(r"^```.*?^```\n?", re.DOTALL | re.MULTILINE)
 _TABLE_HEAD = re.compile(r"^\|.*\|\n\|[\s|:-]+\|$", re.MULTILINE)
-_BLOCK = re.compile(r"\n\s*\n|\n(?=[|*-]|\d+\.)")
+_BLOCK = re.compile(r"\n\s*\n|\n(?=[|*-]|\d+\.\s)")
 _MARKER = re.compile(r"^(?:[*-]|\d+\.)\s+")
 
 # The first suffix that fits is the one to cut.

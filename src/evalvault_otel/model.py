@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from .text import clean_text
+
 # An OTLP AnyValue as a plain Python value: None (the empty value), bool, int, float, str, bytes,
 # list (array) or dict (kvlist), nested at will. Source: opentelemetry-proto common.proto, AnyValue.
 Value = Any
@@ -31,7 +33,7 @@ class Resource:
     def service(self) -> str:
         """`service.name`, or `unknown_service` as the OpenTelemetry specification names a missing one."""
         name = self.attributes.get("service.name")
-        return name if isinstance(name, str) and name else "unknown_service"
+        return clean_text(name) if isinstance(name, str) and name else "unknown_service"
 
 
 @dataclass(frozen=True, slots=True)

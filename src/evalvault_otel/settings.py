@@ -100,6 +100,11 @@ def _parse(text: str, kind: type, env: str) -> Any:
         raise SettingsError(f"{env}={text!r} is not a number") from exc
 
 
+def child_environment(**values: str) -> dict[str, str]:
+    """This process's environment for a child process, with `values` on top."""
+    return {**os.environ, **values}
+
+
 def split_address(address: str) -> tuple[str, int]:
     """`host:port` as a pair; IPv6 hosts in brackets.
 

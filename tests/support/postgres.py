@@ -87,7 +87,12 @@ def _start(directory: Path) -> Any:
 
 
 def _import_wheel(runtime: Path) -> Any:
-    """Import the wheel with XDG_RUNTIME_DIR set: without it the import warns (and a warning is an error here)."""
+    """Import the wheel with a runtime directory of its own.
+
+    Without XDG_RUNTIME_DIR the import warns (and a warning is an error here); without its own folder in there, the wheel
+    locks a file that all users of the machine share and only the first of them may open.
+    """
+    (runtime / "python_PostgresServer").mkdir()
     before = os.environ.get("XDG_RUNTIME_DIR")
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     try:

@@ -5,12 +5,14 @@ agree, the resource. For the run there are two more: a `run_id` in association m
 `{service}@{UTC day}` of the trace's start.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from ..conventions.rules import Part
 from ..conventions.reading import DIALECTS
-from ..model import Resource, Span, Value
+from ..model import Resource, Value
+from ..text import REPLACEMENT
 from .nodes import Node, Tree
 
 _RESOURCE_KEYS = {
@@ -20,6 +22,7 @@ _RESOURCE_KEYS = {
     if rule.part is Part.CONTEXT and rule.key.startswith("evalvault.")
 }
 _MAX_RUN_ID = 128
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LATEST_NS = 253_402_300_799_000_000_000  # the end of year 9999: the last day that has a name
 
 
@@ -47,7 +50,7 @@ def resolve(tree: Tree, conflicts: list[str]) -> None:
 
 def _run_id(context: Mapping[str, Value]) -> str | None:
     said = context.get("run_id") or _association(context.get("metadata"))
-    return said[:_MAX_RUN_ID] if isinstance(said, str) and said else None
+    return _CONTROL.sub(REPLACEMENT, said)[:_MAX_RUN_ID] if isinstance(said, str) and said else None
 
 
 def _association(metadata: Value) -> Value:
@@ -77,11 +80,7 @@ def fallback_run(tree: Tree) -> str:
     """`{service.name}@{UTC day}`: "today's traffic" of an app that was never told about runs."""
     first_ns = min((node.span.start_ns for node in tree.nodes if has_time(node.span.start_ns)), default=0)
     day = datetime.fromtimestamp(first_ns // 1_000_000_000, tz=UTC).date().isoformat()
-    return f"{_service(tree.entry.span)}@{day}"
-
-
-def _service(span: Span) -> str:
-    return span.resource.service
+    return f"{_CONTROL.sub(REPLACEMENT, tree.entry.span.resource.service)[:_MAX_RUN_ID]}@{day}"
 
 
 def has_time(time_ns: int) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ..model import Finding
+from ..text import clean_text
 from .context import has_time
 from .nodes import Node, Tree
 
@@ -93,7 +94,7 @@ def finding(ordinal: int, code: str, node: Node, facts: dict[str, object]) -> Fi
         run_id=node.run_id,
         code=code,
         severity=severity,
-        detail=detail,
+        detail=clean_text(detail),
         stage_id=owner.stage_id if owner else None,
         span_id=node.span.span_id,
     )

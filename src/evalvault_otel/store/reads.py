@@ -101,7 +101,7 @@ class Queries(Protocol):
         """For each limit the scores farthest beyond it, by metric name, the worst first."""
 
     def error_groups(self, run_id: str, limit: int, examples: int) -> list[ErrorGroup]:
-        """Failed stages (error, timeout, failed, aborted) by stage type and fingerprint.
+        """Failed stages (status error or timeout) by stage type and fingerprint.
 
         Groups with most failures of their own come first; those only passed on from a stage below count less.
         Examples are the earliest, those with a failure of their own first.

@@ -3,8 +3,8 @@
 -- Lists given as JSON are materialized and joined from the left: SQLite would read them again for every row.
 
 -- name: failed
--- Statuses that count as an error.
-$1status IN ('error', 'timeout', 'failed', 'aborted')
+-- Statuses that count as an error; `run_trace.errors` counts the same.
+$1status IN ('error', 'timeout')
 
 -- name: place
 $1trace_id, $1stage_id, $1span_id, $1stage_name

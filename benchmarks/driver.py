@@ -1,0 +1,90 @@
+"""Runs the load generator against a server and watches what the processes spend meanwhile."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psutil
+from tests.support.server import Server
+
+from .database import Database
+from .load import Sent
+
+_SETTLE_S = 60.0
+
+
+class LoadFailed(Exception):
+    """The load generator ended without a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The load's result, and CPU time per acknowledged span in microseconds by process group."""
+
+    sent: Sent
+    cpu_us: Mapping[str, float]
+
+
+def drive(server: Server, database: Database, **options: object) -> Watched:
+    """Run the load with options of `benchmarks.load` (`exports=100`, …) and return what came of it.
+
+    Raises:
+        LoadFailed: the generator broke, or a request was refused.
+    """
+    command = [sys.executable, "-m", "benchmarks.load", "--target", server.grpc]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    groups = {"server": psutil.Process(server.process.pid), **_database_process(database)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        groups["load"] = psutil.Process(process.pid)
+        lines = iter(process.stdout or ())
+        if next(lines, "").strip() != "measuring":
+            raise LoadFailed(f"the load generator ended with code {process.wait()}")
+        before = {name: _cpu_seconds(group) for name, group in groups.items()}
+        answer = next(lines, "")
+        after = {name: _cpu_seconds(group) for name, group in groups.items() if group.is_running()}
+    sent = Sent(**json.loads(answer)) if answer else None
+    if sent is None or sent.errors or not sent.spans:
+        raise LoadFailed(f"refused: {sent.errors}" if sent else "no result")
+    return Watched(sent, {name: 1e6 * (after[name] - before[name]) / sent.spans for name in after})
+
+
+def wait_assembled(database: Database) -> float:
+    """Seconds until every trace is assembled: 0.0 when they all were at the first look.
+
+    Raises:
+        LoadFailed: a minute was not enough.
+    """
+    started = time.perf_counter()
+    waited = 0.0
+    while database.counts().unassembled:
+        waited = time.perf_counter() - started
+        if waited > _SETTLE_S:
+            raise LoadFailed(f"traces still unassembled after {_SETTLE_S} s: {database.counts()}")
+        time.sleep(0.05)
+        waited = time.perf_counter() - started
+    return waited
+
+
+def _database_process(database: Database) -> dict[str, psutil.Process]:
+    if database.kind == "sqlite":
+        return {}
+    backend = psutil.Process(database.query("SELECT pg_backend_pid()")[0][0])
+    postmaster = backend.parent()
+    return {} if postmaster is None else {"postgres": postmaster}
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """CPU time of a process and its children, also of those children that ended."""
+    total = 0.0
+    for member in [process, *process.children(recursive=True)]:
+        try:
+            times = member.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+        total += times.children_user + times.children_system if member is process else 0.0
+    return total

@@ -1,0 +1,102 @@
+"""Spans per second that are durable and assembled, the ratio to plain inserts of the same rows, and disk per span."""
+
+import psutil
+from tests.support.postgres import PostgresMissing
+from tests.support.server import Server, running_server
+
+from .baseline import plain_rate
+from .database import KINDS, Counts, Database, empty_database
+from .driver import LoadFailed, Watched, drive, wait_assembled
+from .figures import Figure, at_least, at_most, skipped, void
+from .place import work_directory
+from .traces import ASSETS_PER_TRACE, SPANS_PER_TRACE, STAGES_PER_TRACE
+
+_RATE, _RATIO, _DISK_KB = 5_000, 0.20, 3.5
+_SECONDS, _EXPORTS = 16, 256
+_QUICK_SECONDS, _QUICK_EXPORTS = 3, 40
+
+
+def run(*, quick: bool) -> list[Figure]:
+    """Figures of both databases."""
+    return [figure for kind in KINDS for figure in _figures(kind, quick=quick)]
+
+
+def _figures(kind: str, *, quick: bool) -> list[Figure]:
+    name = f"ingest spans/s, {kind}"
+    try:
+        with work_directory() as directory, empty_database(kind, directory) as database:
+            with running_server(database.url, directory / "server.log") as server:
+                before = _size(database)
+                watched, waited = _load(server, database, quick=quick)
+                rss = psutil.Process(server.process.pid).memory_info().rss
+                counts = database.counts()
+            disk = (_size(database) - before) / counts.spans
+            plain = plain_rate(database, min(counts.spans, watched.sent.spans))
+            detail = f"{_describe(watched, waited)}; server RSS {rss / 1e6:.0f} MB; {_version(database)}"
+    except PostgresMissing as exc:
+        return [skipped(name, str(exc))]
+    except LoadFailed as exc:
+        return [void(name, str(exc))]
+    wrong = _what_is_wrong(counts, watched.sent.spans + watched.sent.warmup_spans)
+    if wrong:
+        return [void(name, wrong)]
+    rate = watched.sent.spans / (watched.sent.seconds + waited)
+    return [at_least(name, rate, _RATE, "spans/s", detail), *_beside(kind, rate / plain, plain, disk)]
+
+
+def _beside(kind: str, ratio: float, plain: float, disk: float) -> list[Figure]:
+    """The figures that come with the rate; only those of PostgreSQL have targets."""
+    how = f"plain inserts of the same rows: {plain:,.0f} rows/s"
+    names = f"ingest / plain inserts, {kind}", f"disk per stored span, {kind}"
+    if kind == "postgres":
+        return [at_least(names[0], ratio, _RATIO, "", how), at_most(names[1], disk / 1000, _DISK_KB, "KB")]
+    return [Figure(names[0], ratio, "", detail=how), Figure(names[1], disk / 1000, "KB")]
+
+
+def _load(server: Server, database: Database, *, quick: bool) -> tuple[Watched, float]:
+    seconds, exports = (_QUICK_SECONDS, _QUICK_EXPORTS) if quick else (_SECONDS, _EXPORTS)
+    watched = drive(server, database, seconds=seconds, exports=exports)
+    return watched, wait_assembled(database)
+
+
+def _size(database: Database) -> int:
+    """Bytes of the database: tables, indexes and all else, with everything written out."""
+    if database.kind == "sqlite":
+        database.query("PRAGMA wal_checkpoint(TRUNCATE)")
+        return int(database.query("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")[0][0])
+    database.query("CHECKPOINT")
+    return int(database.query("SELECT pg_database_size(current_database())")[0][0])
+
+
+def _what_is_wrong(counts: Counts, acknowledged: int) -> str:
+    """Why the figure would be a lie, if it would."""
+    traces = acknowledged // SPANS_PER_TRACE
+    needs = {
+        "spans": (counts.spans, acknowledged),
+        "traces": (counts.traces, traces),
+        "stages": (counts.stages, traces * STAGES_PER_TRACE),
+        "asset uses": (counts.assets, traces * ASSETS_PER_TRACE),
+    }
+    missing = [f"{has} of {needed} {what}" for what, (has, needed) in needs.items() if has < needed]
+    if counts.unassembled:
+        missing.append(f"{counts.unassembled} traces not assembled")
+    return "; ".join(missing)
+
+
+def _describe(watched: Watched, waited: float) -> str:
+    sent = watched.sent
+    cpu = ", ".join(f"{name} {value:.0f}" for name, value in watched.cpu_us.items())
+    return (
+        f"{sent.spans:,} spans of {sent.bytes_per_span / 1000:.2f} KB in {sent.seconds:.1f} s"
+        f" + {waited:.2f} s until assembled; an export takes {sent.median_ms:.0f} ms (p95 {sent.p95_ms:.0f} ms);"
+        f" CPU µs per span: {cpu}"
+    )
+
+
+def _version(database: Database) -> str:
+    if database.kind == "sqlite":
+        return "synchronous=FULL"
+    return "PostgreSQL {}, fsync {}, shared_buffers {}".format(*(database.query(f"SHOW {name}")[0][0] for name in _SHOWN))
+
+
+_SHOWN = ("server_version", "fsync", "shared_buffers")

@@ -1,0 +1,33 @@
+"""All commands, put together. One module per group; each command is a few lines over the library."""
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import demo, serve
+
+app = typer.Typer(
+    name="evalvault-otel",
+    help="OpenTelemetry traces of RAG applications in, stages, assets and debug reports out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+app.command("serve", rich_help_panel="Run")(serve.serve)
+app.command("demo", rich_help_panel="Run")(demo.demo)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - the signature of a typer callback
+    if asked:
+        typer.echo(f"evalvault-otel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: FBT002
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: FBT002
+) -> None:
+    """Options for every command."""

@@ -1,0 +1,75 @@
+"""`serve`: the receivers, the assembler and the query API in one process, until a signal."""
+
+import gc
+import logging
+import signal
+import sys
+import threading
+from typing import Annotated
+from urllib.parse import urlsplit, urlunsplit
+
+from ..settings import load
+from .options import Db, setting
+
+
+def serve(  # noqa: PLR0913, PLR0917 - one parameter per setting
+    db: Db = None,
+    grpc: Annotated[str | None, setting("grpc")] = None,
+    http: Annotated[str | None, setting("http")] = None,
+    api: Annotated[str | None, setting("api")] = None,
+    insecure: Annotated[bool | None, setting("insecure")] = None,
+    max_request_bytes: Annotated[int | None, setting("max_request_bytes")] = None,
+    max_queue_bytes: Annotated[int | None, setting("max_queue_bytes")] = None,
+    commit_bytes: Annotated[int | None, setting("commit_bytes")] = None,
+    ack_timeout_s: Annotated[float | None, setting("ack_timeout_s")] = None,
+    commit_delay_ms: Annotated[float | None, setting("commit_delay_ms")] = None,
+    quiet_ms: Annotated[float | None, setting("quiet_ms")] = None,
+    max_rejects: Annotated[int | None, setting("max_rejects")] = None,
+    shutdown_s: Annotated[float | None, setting("shutdown_s")] = None,
+) -> None:
+    """Receive OTLP, keep it, answer questions about it. Stops on Ctrl-C or SIGTERM.
+
+    Prints `ready grpc=… http=… api=… db=…` on standard error when it accepts.
+
+    Example: `evalvault-otel serve --db postgresql://me@localhost/traces`
+    """
+    from ..server.app import build
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load({name: value for name, value in locals().items() if name in _NAMES})
+    server = build(settings)
+    stop = _on_signals()
+    server.start()
+    # What was made so far lives as long as the process: the collector need not look at it again.
+    gc.freeze()
+    addresses = " ".join(f"{name}={without_password(value)}" for name, value in server.addresses.items())
+    print(f"ready {addresses}", file=sys.stderr, flush=True)
+    stop.wait()
+    server.stop()
+
+
+_NAMES = frozenset(serve.__annotations__) - {"return"}
+
+
+def _on_signals() -> threading.Event:
+    """An event set by SIGINT or SIGTERM; a second signal ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _: object) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop
+
+
+def without_password(url: str) -> str:
+    """A database address fit for showing."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
