@@ -33,11 +33,11 @@ lint: .venv/.dev ## check style, types and the direction of imports
 	$(PY) -m mypy
 	$(PY) -c "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
 
-bench: .venv/.dev ## measure the figures of docs/benchmarks.md on this machine
+bench: .venv/.dev ## measure throughput, durability, sizes and query times on this machine
 	@$(PY) -m benchmarks $(ARGS)
 
 clean: ## remove .venv, caches and demo data; evalvault.db stays
-	rm -rf .venv .demo .bench build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .demo .bench evalvault-demo.db* build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps: with both in place and pyproject.toml unchanged, no target needs the network.

@@ -16,6 +16,8 @@ import psycopg
 from .database import Database
 from .traces import SPANS_PER_EXPORT
 
+_READ_SPANS = "COPY (SELECT * FROM span LIMIT %s) TO STDOUT"
+
 
 def plain_rate(database: Database, limit: int) -> float:
     """Rows per second of plain inserts of the first `limit` rows of `span`, in the order in which they arrived."""
@@ -25,7 +27,7 @@ def plain_rate(database: Database, limit: int) -> float:
 def _postgres_rate(database: Database, limit: int) -> float:
     with psycopg.connect(database.url) as connection:
         connection.execute("CREATE TABLE span_copy (LIKE span INCLUDING ALL)")
-        with connection.cursor() as cursor, cursor.copy(f"COPY (SELECT * FROM span LIMIT {limit}) TO STDOUT") as copy:
+        with connection.cursor() as cursor, cursor.copy(_READ_SPANS, (limit,)) as copy:
             lines = [bytes(line) for line in copy]
         connection.commit()
         started = time.perf_counter()

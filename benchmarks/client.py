@@ -1,4 +1,4 @@
-"""An OTLP/gRPC client that sends ready bytes: no SDK, no retry, no queue, so that nothing hides what the server does."""
+"""An OTLP/gRPC client that sends ready bytes: no SDK, retry or queue, so that nothing hides what the server does."""
 
 from types import TracebackType
 from typing import Self

@@ -1,4 +1,4 @@
-"""A database of the server under test, looked at from outside: by a connection of our own, never through the product."""
+"""A database of the server under test, looked at from outside: by connections of our own, not the product's."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
 from tests.support.postgres import running_postgres
 
 KINDS = ("postgres", "sqlite")
@@ -39,12 +40,13 @@ class Database:
     kind: str
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of a query, over a fresh connection."""
+        """Rows of a statement (none if it gives none), over a fresh connection."""
         if self.kind == "sqlite":
             with closing(sqlite3.connect(self.url.removeprefix(_SQLITE), timeout=30)) as connection:
                 return connection.execute(sql).fetchall()
         with psycopg.connect(self.url, autocommit=True) as connection:
-            return connection.execute(sql.encode()).fetchall()
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
 
     def counts(self) -> Counts:
         """What is stored now."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psutil
+
 from tests.support.server import Server
 
 from .database import Database
@@ -72,9 +73,8 @@ def wait_assembled(database: Database) -> float:
 def _database_process(database: Database) -> dict[str, psutil.Process]:
     if database.kind == "sqlite":
         return {}
-    backend = psutil.Process(database.query("SELECT pg_backend_pid()")[0][0])
-    postmaster = backend.parent()
-    return {} if postmaster is None else {"postgres": postmaster}
+    first_line = "SELECT split_part(pg_read_file('postmaster.pid'), chr(10), 1)"
+    return {"postgres": psutil.Process(int(database.query(first_line)[0][0]))}
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -1,6 +1,7 @@
 """Spans per second that are durable and assembled, the ratio to plain inserts of the same rows, and disk per span."""
 
 import psutil
+
 from tests.support.postgres import PostgresMissing
 from tests.support.server import Server, running_server
 
@@ -96,7 +97,8 @@ def _describe(watched: Watched, waited: float) -> str:
 def _version(database: Database) -> str:
     if database.kind == "sqlite":
         return "synchronous=FULL"
-    return "PostgreSQL {}, fsync {}, shared_buffers {}".format(*(database.query(f"SHOW {name}")[0][0] for name in _SHOWN))
+    version, fsync, buffers = (database.query(f"SHOW {name}")[0][0] for name in _SHOWN)
+    return f"PostgreSQL {version}, fsync {fsync}, shared_buffers {buffers}"
 
 
 _SHOWN = ("server_version", "fsync", "shared_buffers")

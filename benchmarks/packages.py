@@ -37,5 +37,5 @@ def _fresh_python(directory: Path) -> Path:
 
 
 def _pip(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [python, "-m", "pip", "--disable-pip-version-check", *arguments]
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)

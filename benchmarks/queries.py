@@ -23,10 +23,13 @@ def run(*, quick: bool) -> list[Figure]:
     """Medians of warm requests."""
     stages = _QUICK_STAGES if quick else _STAGES
     try:
-        with work_directory() as directory, empty_database("postgres", directory) as database:
-            with running_server(database.url, directory / "server.log") as server:
-                stored = _fill(server, database, stages)
-                return [_figure(server, route, stored) for route in _LIMITS_MS]
+        with (
+            work_directory() as directory,
+            empty_database("postgres", directory) as database,
+            running_server(database.url, directory / "server.log") as server,
+        ):
+            stored = _fill(server, database, stages)
+            return [_figure(server, route, stored) for route in _LIMITS_MS]
     except (PostgresMissing, LoadFailed) as exc:
         give_up = skipped if isinstance(exc, PostgresMissing) else void
         return [give_up(f"GET /api/stage/{route}", str(exc)) for route in _LIMITS_MS]

@@ -101,7 +101,9 @@ def stage_attributes(story: Story) -> dict[str, dict[str, Any]]:
             "evalvault.stage.type": "input",
             "evalvault.input.query": story.question,
             "evalvault.input.language": "en",
-            "input.value": json.dumps({"question": story.question, "session": story.session, "history": story.variants}),
+            "input.value": json.dumps(
+                {"question": story.question, "session": story.session, "history": story.variants}
+            ),
             "input.mime_type": "application/json",
         },
         "query_rewrite": {

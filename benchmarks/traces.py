@@ -126,6 +126,7 @@ class Generator:
                 event.time_unix_nano += self._clock_ns
         trace[-1].span_id, trace[-1].parent_span_id = root_id, b""
 
+
 def trace_spans(story: Story) -> list[Span]:
     """The spans of one trace as they end: stages, then the root. Times count from 0, ids are still empty."""
     spans, clock = [], _MS

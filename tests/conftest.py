@@ -8,17 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from evalvault_otel.store import Store, open_store
 from tests.support.postgres import Postgres, PostgresMissing, running_postgres
 from tests.support.require import require
 from tests.support.server import Server, running_server
-
-
-if TYPE_CHECKING:
-    from evalvault_otel.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +51,8 @@ def db_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(db_url: str) -> Iterator["Store"]:
+def store(db_url: str) -> Iterator[Store]:
     """An empty, migrated store of each kind."""
-    from evalvault_otel.store import open_store  # noqa: PLC0415 - while the store is being written
-
     opened = open_store(db_url)
     try:
         opened.migrate()

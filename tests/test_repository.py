@@ -217,6 +217,13 @@ def test_migrations_of_both_databases_pair_up() -> None:
     assert [number for number, _ in names["sqlite"]] == list(range(1, len(names["sqlite"]) + 1))
 
 
+def test_storage_page_describes_every_table(tmp_path: Path) -> None:
+    _migrated(open_store(str(tmp_path / "test.db")))
+    page = (ROOT / "docs" / "storage.md").read_text()
+
+    assert [name for name in _sqlite_columns(tmp_path / "test.db") if f"`{name}`" not in page] == []
+
+
 def test_both_databases_have_the_same_tables_and_columns(tmp_path: Path, postgres_url: str) -> None:
     for url in (str(tmp_path / "test.db"), postgres_url):
         _migrated(open_store(url))
@@ -232,7 +239,9 @@ def _migrated(store: Store) -> None:
 def _sqlite_columns(path: Path) -> dict[str, list[str]]:
     connection = sqlite3.connect(path)
     try:
-        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        names = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+        )
         return {
             name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for (name,) in names.fetchall()
         }

@@ -101,11 +101,24 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class PayloadRef:
-    """Where the body of an input or output is kept: `store://id?type=`."""
+    """Where the body of an input or output is kept; as text `store://id?type=`.
+
+    The store `span` is the archive: `span://input?type=text` is what the stage's own span says of its input.
+    """
 
     store: str
     id: str
     type: str = "json"
+
+    def __str__(self) -> str:
+        return f"{self.store}://{self.id}?type={self.type}"
+
+    @classmethod
+    def parse(cls, uri: str) -> "PayloadRef":
+        """The reference that `str` wrote; an address of another form is kept whole, in the store `uri`."""
+        store, separator, rest = uri.partition("://")
+        identifier, _, kind = rest.rpartition("?type=")
+        return cls(store, identifier, kind) if separator and identifier else cls("uri", uri, "text")
 
 
 @dataclass(frozen=True, slots=True)

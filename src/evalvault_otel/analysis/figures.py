@@ -6,6 +6,8 @@ from typing import Final, overload
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_MS: Final = 1000.0
 _MINUTE_MS: Final = 60_000.0
+# From here on digits after the point say nothing.
+_WHOLE_FROM: Final = 10
 
 
 @overload
@@ -36,7 +38,7 @@ def share(part: float, whole: float) -> float:
 def percent(value: float) -> str:
     """A share as people say it: `0.6 %`, `38 %`."""
     points = value * 100
-    return f"{points:.0f} %" if points >= 10 or points == 0 else f"{points:.2g} %"
+    return f"{points:.0f} %" if points >= _WHOLE_FROM or points == 0 else f"{points:.2g} %"
 
 
 def duration(ms: float) -> str:
@@ -44,8 +46,8 @@ def duration(ms: float) -> str:
     if ms >= _MINUTE_MS:
         return f"{ms / _MINUTE_MS:.1f} min"
     if ms >= _SECOND_MS:
-        return f"{ms / _SECOND_MS:.2g} s" if ms < 10 * _SECOND_MS else f"{ms / _SECOND_MS:.0f} s"
-    return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.2g} ms"
+        return f"{ms / _SECOND_MS:.2g} s" if ms < _WHOLE_FROM * _SECOND_MS else f"{ms / _SECOND_MS:.0f} s"
+    return f"{ms:.0f} ms" if ms >= _WHOLE_FROM else f"{ms:.2g} ms"
 
 
 def number(value: float) -> str:

@@ -51,7 +51,7 @@ class RunMetrics:
     next_cursor: str | None
 
 
-def run_metrics(
+def run_metrics(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and which page of it
     store: Queries, run_id: str, limits: Limits, wanted: MetricFilter, limit: int, cursor: str | None = None
 ) -> RunMetrics:
     """The scores that `wanted` names, `limit` at a time.

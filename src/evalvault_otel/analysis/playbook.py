@@ -50,7 +50,7 @@ def load_playbook(overlay: Path | None = None) -> dict[str, Action]:
         except OSError as exc:
             raise SettingsError(f"playbook {overlay}: {exc.strerror}") from exc
         except (yaml.YAMLError, AttributeError, TypeError, ValueError) as exc:
-            raise SettingsError(f"playbook {overlay}: not of the form `metrics: {{name: {{title: …}}}}` ({exc})") from exc
+            raise SettingsError(f"playbook {overlay}: not `metrics: {{name: {{title: …}}}}` ({exc})") from exc
     return entries
 
 

@@ -69,11 +69,12 @@ def summarize(store: Queries, run_id: str, required: Sequence[str] = REQUIRED_TY
 def summary_of(run_id: str, types: Sequence[StageTypeStats], missing: Sequence[MissingType]) -> Summary:
     """The summary from what the store counted."""
     weights = path_shares(types)
+    averages = {stats.stage_type: stats.avg_ms for stats in types if stats.avg_ms is not None}
     return Summary(
         run_id=run_id,
         total_events=sum(stats.count for stats in types),
         stage_type_counts={stats.stage_type: stats.count for stats in types},
-        stage_type_avg_durations={stats.stage_type: rounded(stats.avg_ms) for stats in types if stats.avg_ms is not None},
+        stage_type_avg_durations={name: rounded(avg_ms) for name, avg_ms in averages.items()},
         missing_required_stage_types=[item.stage_type for item in missing if item.traces == item.of],
         stages=[_stage_type(stats, weights[stats.stage_type]) for stats in types],
         missing=[Missing(item.stage_type, item.traces, item.of, item.trace_id) for item in missing if item.traces],

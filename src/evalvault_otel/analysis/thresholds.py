@@ -52,9 +52,7 @@ def fitting(limits: Limits, stats: Iterable[MetricStats]) -> dict[str, Limit]:
     scale (BM25 above 1, rank fusion far below it).
     """
     by_name = {metric.metric_name: metric for metric in stats}
-    return {
-        name: limit for name, limit in limits.items() if not name.endswith(_SCALED) or _unit_scale(name, by_name)
-    }
+    return {name: limit for name, limit in limits.items() if not name.endswith(_SCALED) or _unit_scale(name, by_name)}
 
 
 def _unit_scale(name: str, stats: Mapping[str, MetricStats]) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..conventions.coerce import boolean, parse_json, text
 from ..conventions.evalvault import ASSET_EVENTS
-from ..model import Attributes, Value
 from .nodes import Node
 
 _SINGULAR = {
@@ -47,36 +46,38 @@ def recorded(node: Node) -> Iterator[Recorded]:
     """The asset uses that this span recorded, in its own order. Entries without kind or name are left out."""
     for event in node.span.events:
         if event.name in ASSET_EVENTS:
-            yield from _recorded(_own_keys(event.attributes), event.time_ns)
+            yield from _recorded(event.attributes, _EVENT_KEYS, event.time_ns)
     aggregate = parse_json(node.reading.identity.get("assets"))
     for entry in aggregate if isinstance(aggregate, list) else ():
         if isinstance(entry, Mapping):
-            yield from _recorded(entry, None)
+            yield from _recorded(entry, _ENTRY_KEYS, None)
 
 
-def _own_keys(attributes: Attributes) -> dict[str, Value]:
-    return {key[len(_PREFIX) :]: value for key, value in attributes.items() if key.startswith(_PREFIX)}
+_ENTRY_KEYS = ("kind", "name", "id", "version", "digest", "origin", "fallback", "subtype", "role", "type")
+_EVENT_KEYS = tuple(f"{_PREFIX}{key}" for key in _ENTRY_KEYS)
 
 
-def _recorded(entry: Mapping[str, Any], used_ns: int | None) -> Iterator[Recorded]:
-    kind = text(entry.get("kind") or entry.get("type"))
-    asset_id = text(entry.get("id"))
-    name = text(entry.get("name")) or asset_id
+def _recorded(entry: Mapping[str, Any], keys: tuple[str, ...], used_ns: int | None) -> Iterator[Recorded]:
+    get = entry.get
+    kind, name, asset_id, version, digest, origin, fallback, subtype, role, kind_alias = map(get, keys)
+    asset_id = text(asset_id)
+    kind = text(kind) or text(kind_alias)
+    name = text(name) or asset_id
     if kind is None or name is None:
         return
     kind = kind.strip().lower()
-    version = text(entry.get("version"))
+    version = text(version)
     yield Recorded(
-        kind=_SINGULAR.get(kind, kind),
-        name=name,
-        asset_id=asset_id,
-        version=None if version == "unversioned" else version,
-        digest=text(entry.get("digest")),
-        origin=text(entry.get("origin")),
-        fallback=boolean(entry.get("fallback")) or entry.get("origin") == "fallback",
-        subtype=text(entry.get("subtype")),
-        role=text(entry.get("role")),
-        used_ns=used_ns,
+        _SINGULAR.get(kind, kind),
+        name,
+        asset_id,
+        None if version == "unversioned" else version,
+        text(digest),
+        text(origin),
+        bool(boolean(fallback)) or origin == "fallback",
+        text(subtype),
+        text(role),
+        used_ns,
     )
 
 

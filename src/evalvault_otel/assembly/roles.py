@@ -16,7 +16,8 @@ from .nodes import Node, Tree
 _SERVING = frozenset(
     {"retrieval", "rerank", "query_rewrite", "evaluation", "answer_validation", "safety_check", "intent", "route_plan"}
 )
-_MAX_TEXT = 2000
+# Enough to recognise a prompt by; its body is in the archive and its digest tells versions apart.
+_PREVIEW = 160
 
 
 def promote_answer(stages: Sequence[Node]) -> None:
@@ -61,6 +62,6 @@ def derived(tree: Tree, stages: Sequence[Node]) -> Iterator[Derived]:
             prompt = text(stage.fields.get("_system_prompt"))
             if prompt and stage.stage_type in {"generation", "output"}:
                 digest = "sha256:" + sha256(prompt.encode()).hexdigest()
-                fields: dict[str, Value] = {"text": prompt[:_MAX_TEXT], "digest": digest}
+                fields: dict[str, Value] = {"text": prompt[:_PREVIEW], "length": len(prompt), "digest": digest}
                 yield Derived(stage, "system_prompt", "rule:system_message", fields)
                 return

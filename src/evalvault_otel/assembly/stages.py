@@ -15,6 +15,7 @@ from .context import has_time
 from .roles import Derived, derived
 
 _Note = tuple[str, Node, dict[str, object]]
+_Shared = dict[tuple[int, str, str], dict[str, Value]]
 
 # Usage counts on calls of a model, nowhere else; parents only repeat it.
 _USAGE_TYPES = frozenset({"generation", "output", "embedding", "rerank"})
@@ -22,7 +23,7 @@ _USAGE_FIELDS = ("tokens_in", "tokens_out", "tokens_used", "cost_total")
 _METADATA = ("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id")
 _MAX_NAME = 200
 # Longer texts stay in the archive, where `input_ref` and `output_ref` point.
-_MAX_TEXT = 2000
+_MAX_TEXT = 1000
 _RETRIEVING = frozenset({"retrieval", "rerank", "fusion"})
 
 
@@ -32,9 +33,18 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[_Note]) -> list[
     times = _timings(nodes, parents)
     usage = _usage(nodes, notes)
     retrieved = _retrieved(nodes)
-    implied = [_derived_event(item, notes) for item in derived(tree, nodes)]
+    shared: _Shared = {}
+    implied = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
     return implied + [
-        _event(node, parents[node.stage_id], times.get(node.stage_id), usage.get(node.stage_id, {}), retrieved, notes)
+        _event(
+            node,
+            parents[node.stage_id],
+            times.get(node.stage_id),
+            usage.get(node.stage_id, {}),
+            _metadata(node, shared),
+            retrieved,
+            notes,
+        )
         for node in nodes
     ]
 
@@ -133,13 +143,13 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     parent_stage_id: str | None,
     interval: timing.Interval | None,
     usage: Mapping[str, float | int | None],
+    metadata: dict[str, Value],
     retrieved: Collection[str] | None,
     notes: list[_Note],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
     stage_type = node.stage_type or ""
-    metadata = _metadata(node)
-    attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if not k.startswith("_")}}
+    attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if k[0] != "_"}}
     measured = stage_metrics(stage_type, attributes, metadata, retrieved)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
     ended = outcome(node)
@@ -175,8 +185,8 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     )
 
 
-def _derived_event(item: Derived, notes: list[_Note]) -> StageEvent:
-    node, metadata = item.source, _metadata(item.source)
+def _derived_event(item: Derived, metadata: dict[str, Value], notes: list[_Note]) -> StageEvent:
+    node = item.source
     measured = stage_metrics(item.stage_type, item.fields, metadata)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
     start = node.span.start_ns
@@ -201,15 +211,17 @@ def _attempt(said: Value) -> int:
     return said if isinstance(said, int) and 1 <= said < 2**31 else 1
 
 
-def _metadata(node: Node) -> dict[str, Value]:
-    metadata: dict[str, Value] = {"service": node.span.resource.service}
-    if node.span.scope.name:
-        metadata["scope"] = node.span.scope.name
-    for name in _METADATA:
-        value = node.context.get(name)
-        if value is not None:
-            metadata[name] = value
-    return metadata
+def _metadata(node: Node, shared: _Shared) -> dict[str, Value]:
+    """What is known about the case; stages that know the same share one object."""
+    span = node.span
+    key = (id(node.context), span.resource.id, span.scope.id)
+    if key not in shared:
+        metadata: dict[str, Value] = {"service": span.resource.service}
+        if span.scope.name:
+            metadata["scope"] = clean_text(span.scope.name)
+        metadata.update((name, node.context[name]) for name in _METADATA if name in node.context)
+        shared[key] = metadata
+    return shared[key]
 
 
 def _payload_ref(node: Node, side: str) -> PayloadRef | None:
@@ -217,21 +229,11 @@ def _payload_ref(node: Node, side: str) -> PayloadRef | None:
     identity = node.reading.identity
     said = identity.get(f"{side}_uri")
     if isinstance(said, str):
-        return _parse_uri(said)
-    if identity.get(side) is None:
+        return PayloadRef.parse(said)
+    if side not in identity:
         return None
     kind = "json" if "json" in str(identity.get(f"{side}_type", "")) else "text"
-    return PayloadRef("span", f"{node.span.trace_id}/{node.span.span_id}#{side}", kind)
-
-
-def _parse_uri(uri: str) -> PayloadRef:
-    """`store://id?type=` as a reference; anything else is an address of type uri."""
-    store, separator, rest = clean_text(uri).partition("://")
-    if not separator or not rest:
-        return PayloadRef("uri", clean_text(uri), "text")
-    identifier, _, query = rest.partition("?")
-    kind = query.removeprefix("type=") if query.startswith("type=") else "json"
-    return PayloadRef(store, identifier, kind)
+    return PayloadRef("span", side, kind)
 
 
 def _shortened(attributes: Mapping[str, Value]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _MAX_JSON = 64 * 1024
 def text(value: Value) -> str | None:
     """Text; numbers are written out."""
     if type(value) is str:
-        return clean_text(value) if value else None
+        return (value if value.isascii() and "\x00" not in value else clean_text(value)) or None
     if isinstance(value, bool) or value is None:
         return None
     return str(value) if isinstance(value, int | float) else None

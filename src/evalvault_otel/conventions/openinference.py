@@ -129,7 +129,7 @@ def _content(message: Mapping[str, Value]) -> str | None:
 
 
 def _messages_in(items: _Items) -> dict[str, Value]:
-    """The system prompt, and the question: the last message of the user."""
+    """The system prompt, and the last message of the user."""
     fields: dict[str, Value] = {}
     for message in _ordered(items):
         role, content = message.get("message.role"), _content(message)
@@ -138,7 +138,7 @@ def _messages_in(items: _Items) -> dict[str, Value]:
         if role in {"system", "developer"}:
             fields.setdefault("_system_prompt", content)
         elif role == "user":
-            fields["query"] = content
+            fields["_question"] = content
     return fields
 
 
@@ -173,7 +173,7 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
     """Query and answer from the payload where no attribute of their own says them; parameters out of their JSON."""
     found: dict[str, Value] = {}
     if stage_type in _WITH_QUERY and "query" not in fields:
-        found["query"] = question(visible(attributes.get("input.value")))
+        found["query"] = question(visible(attributes.get("input.value"))) or text(fields.get("_question"))
     if stage_type in _WITH_ANSWER and "answer" not in fields:
         found["answer"] = text(visible(attributes.get("output.value")))
     parameters = fields.get("_parameters")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from ..model import Attributes, Span, Value
 from . import evalvault, openinference
-from .rules import Dialect, Part, Rule, Unfold
+from .coerce import Coerce
+from .rules import Dialect, Part, Unfold
 
 # By rank (conventions, "precedence").
 DIALECTS: tuple[Dialect, ...] = (evalvault.DIALECT, openinference.DIALECT)
@@ -18,21 +19,30 @@ _TYPINGS = tuple((dialect.name, typing) for dialect in DIALECTS for typing in di
 _DERIVES = tuple(dialect.derive for dialect in DIALECTS if dialect.derive)
 
 
-def _merged() -> dict[str, tuple[int, Rule]]:
-    table: dict[str, tuple[int, Rule]] = {}
+_PARTS = (Part.FIELD, Part.CONTEXT, Part.IDENTITY)
+
+
+def _merged() -> dict[str, tuple[int, str, Coerce, int]]:
+    """Attribute key -> (rank, field name, how to read it, which part of a `Reading` it goes to)."""
+    table: dict[str, tuple[int, str, Coerce, int]] = {}
     for rule in (rule for dialect in DIALECTS for rule in dialect.rules):
-        table.setdefault(rule.key, (len(table), rule))
+        table.setdefault(rule.key, (len(table), rule.name, rule.coerce, _PARTS.index(rule.part)))
     return table
 
 
 _RULES = _merged()
-_FLATTENED: dict[str, Unfold] = {prefix: unfold for d in DIALECTS for prefix, unfold in d.flattened.items()}
-_FLAT_PREFIXES = tuple(_FLATTENED)
+# Keyed by the first two words of a key: `retrieval.documents.3.document.id`.
+_FLATTENED: dict[tuple[str, str], Unfold] = {
+    (prefix.split(".")[0], prefix.split(".")[1]): unfold for d in DIALECTS for prefix, unfold in d.flattened.items()
+}
+_FLAT_PREFIXES = tuple(prefix for dialect in DIALECTS for prefix in dialect.flattened)
+_FLAT_WORDS = 4
 
 # Attributes that describe machinery, not the stage: kept in the archive, not copied to stages.
 _MACHINERY = (
     *("http.", "url.", "net.", "network.", "server.", "client.", "code.", "thread.", "process.", "peer.", "host."),
     *("rpc.", "db.", "messaging.", "telemetry.", "otel.", "exception.", "openinference.", "service."),
+    *("user_agent.",),
 )
 _MAX_TEXT = 500
 _MAX_ITEMS = 32
@@ -101,43 +111,44 @@ def _chain(attributes: Attributes, *, is_root: bool) -> tuple[str | None, str, s
 
 
 def _walk(attributes: Attributes, reading: Reading) -> None:
-    parts = {Part.FIELD: reading.fields, Part.CONTEXT: reading.context, Part.IDENTITY: reading.identity}
+    parts = (reading.fields, reading.context, reading.identity)
     ranks: dict[str, int] = {}
-    flat: dict[str, dict[int, dict[str, Value]]] = {}
+    flat: dict[tuple[str, str], dict[int, dict[str, Value]]] = {}
     for key, value in attributes.items():
-        known = _RULES.get(key)
-        if known is not None:
-            rank, rule = known
-            if ranks.get(rule.name, rank) < rank or value == openinference.REDACTED:
+        rule = _RULES.get(key)
+        if rule is not None:
+            rank, name, coerce, part = rule
+            if ranks.get(name, rank) < rank or value == openinference.REDACTED:
                 continue
-            coerced = rule.coerce(value)
-            if coerced is None and rule.part is not Part.FIELD:
-                continue
-            # A field that cannot be read keeps what was sent, so that its metric can say what is wrong.
-            parts[rule.part][rule.name] = value if coerced is None else coerced
-            ranks[rule.name] = rank
+            coerced = coerce(value)
+            if coerced is None:
+                if part:
+                    continue
+                # A field that cannot be read keeps what was sent, so that its metric can say what is wrong.
+                coerced = value
+            parts[part][name] = coerced
+            ranks[name] = rank
         elif key.startswith(_FLAT_PREFIXES):
             _collect(key, value, flat)
-        elif not key.startswith(_MACHINERY) and _is_short(value):
+        elif _is_short(value) and not key.startswith(_MACHINERY):
             reading.others[key] = value
     for prefix, items in flat.items():
         for name, value in _FLATTENED[prefix](items).items():
             reading.fields.setdefault(name, value)
 
 
-def _collect(key: str, value: Value, flat: dict[str, dict[int, dict[str, Value]]]) -> None:
+def _collect(key: str, value: Value, flat: dict[tuple[str, str], dict[int, dict[str, Value]]]) -> None:
     """Put `retrieval.documents.3.document.id` where the fourth document is gathered."""
-    prefix = next(prefix for prefix in _FLAT_PREFIXES if key.startswith(prefix))
-    index, _, rest = key[len(prefix) :].partition(".")
-    if index.isdecimal() and len(index) < 8:  # noqa: PLR2004 - beyond ten million items the index is noise
-        flat.setdefault(prefix, {}).setdefault(int(index), {})[rest] = value
+    words = key.split(".", _FLAT_WORDS - 1)
+    if len(words) == _FLAT_WORDS and words[2].isdecimal() and len(words[2]) < 8:  # noqa: PLR2004 - a larger index is noise
+        flat.setdefault((words[0], words[1]), {}).setdefault(int(words[2]), {})[words[3]] = value
 
 
 def _is_short(value: Value) -> bool:
-    if isinstance(value, _SCALARS):
-        return True
     if isinstance(value, str):
         return len(value) <= _MAX_TEXT
+    if isinstance(value, _SCALARS):
+        return True
     if isinstance(value, list):
         return len(value) <= _MAX_ITEMS and all(isinstance(item, (*_SCALARS, str)) and _is_short(item) for item in value)
     return False

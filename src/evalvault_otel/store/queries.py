@@ -22,7 +22,6 @@ from .records import (
     MetricFilter,
     MetricStats,
     MissingType,
-    OddRetrieval,
     Outliers,
     Page,
     RetrievalHealth,
@@ -159,7 +158,8 @@ class SqlQueries(ABC):
         """See `Queries.worst_scores`."""
         if not limits:
             return []
-        found = self._read("worst_scores", run_id=run_id, limits=_json(limits), examples=examples)
+        types = _json(sorted({prefix for limit in limits for prefix in _prefixes(limit.metric_name)}))
+        found = self._read("worst_scores", run_id=run_id, limits=_json(limits), types=types, examples=examples)
         return [WorstScore(rows.place_of(row), row["metric_name"], row["x"]) for row in found]
 
     def error_groups(self, run_id: str, limit: int, examples: int) -> list[ErrorGroup]:
@@ -175,15 +175,9 @@ class SqlQueries(ABC):
         """See `Queries.slowest_traces`."""
         return list(map(rows.slow_trace_of, self._read("slowest_traces", run_id=run_id, limit=limit)))
 
-    def retrieval_health(self, run_id: str) -> RetrievalHealth:
+    def retrieval_health(self, run_id: str, examples: int) -> RetrievalHealth:
         """See `Queries.retrieval_health`."""
-        (row,) = self._read("retrieval_health", run_id=run_id)
-        return RetrievalHealth(**row)
-
-    def odd_retrievals(self, run_id: str, examples: int) -> list[OddRetrieval]:
-        """See `Queries.odd_retrievals`."""
-        found = self._read("odd_retrievals", run_id=run_id, examples=examples)
-        return [OddRetrieval(row["problem"], rows.place_of(row), row["query"]) for row in found]
+        return rows.retrieval_health_of(self._read("retrieval_health", run_id=run_id, examples=examples))
 
     def asset_versions(self, run_id: str) -> list[AssetVersion]:
         """See `Queries.asset_versions`."""
@@ -194,11 +188,12 @@ class SqlQueries(ABC):
 
     def version_uses(self, run_id: str, changed: Sequence[ChangedAsset]) -> list[VersionUse]:
         """See `Queries.version_uses`."""
-        return list(map(rows.version_use_of, self._read("version_uses", run_id=run_id, changed=_json(changed))))
+        return list(map(rows.version_use_of, self._read("version_uses", run_id=run_id, changed=_changed(changed))))
 
     def version_metrics(self, run_id: str, changed: Sequence[ChangedAsset]) -> list[VersionMetric]:
         """See `Queries.version_metrics`."""
-        return list(map(rows.version_metric_of, self._read("version_metrics", run_id=run_id, changed=_json(changed))))
+        found = self._read("version_metrics", run_id=run_id, changed=_changed(changed))
+        return list(map(rows.version_metric_of, found))
 
     def finding_codes(self, run_id: str, examples: int) -> list[FindingCode]:
         """See `Queries.finding_codes`."""
@@ -208,6 +203,22 @@ class SqlQueries(ABC):
 def _json(value: Any) -> str:
     """A list as a parameter."""
     return orjson.dumps(value).decode()
+
+
+def _changed(assets: Sequence[ChangedAsset]) -> str:
+    """Changed assets as a parameter; their stage types between commas, to be found by LIKE."""
+    return _json(
+        [
+            {**asdict(asset), "measured_types": f",{','.join(sorted({*asset.stage_types, 'output'}))},"}
+            for asset in assets
+        ]
+    )
+
+
+def _prefixes(metric_name: str) -> list[str]:
+    """What may be the stage type in a metric's name: both may hold dots."""
+    parts = metric_name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def _like(part: str | None) -> str | None:

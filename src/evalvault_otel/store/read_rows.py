@@ -1,6 +1,6 @@
 """Rows of a query as records. Rows come as dicts; JSON comes as text (SQLite) or already as values (PostgreSQL)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,8 +11,10 @@ from .records import (
     ErrorGroup,
     FindingCode,
     MetricStats,
+    OddRetrieval,
     Outliers,
     Place,
+    RetrievalHealth,
     Run,
     Score,
     SlowTrace,
@@ -53,7 +55,7 @@ def _picked(row: Row, names: Iterable[str]) -> dict[str, Any]:
 
 
 def stage_of(row: Row) -> StageEvent:
-    """The stage of a row of `stage_event`."""
+    """The stage of a row of `v_stage`."""
     return StageEvent(
         **_picked(row, _STAGE_AS_IS),
         input_ref=_ref_of(row["input_ref"]),
@@ -62,16 +64,16 @@ def stage_of(row: Row) -> StageEvent:
         metadata=document(row["metadata"]),
         derived=bool(row["derived"]),
         wrapped_span_ids=tuple(document(row["wrapped_span_ids"]) or ()),
-        metrics=document(row["metrics"]) or {},
+        metrics={f"{row['stage_type']}.{key}": score for key, score in (document(row["metrics"]) or {}).items()},
     )
 
 
 def _ref_of(value: Any) -> PayloadRef | None:
-    return None if value is None else PayloadRef(**document(value))
+    return None if value is None else PayloadRef.parse(value)
 
 
 def asset_of(row: Row) -> AssetUse:
-    """The asset use of a row of `asset_use`."""
+    """The asset use of a row of `v_asset_use`."""
     return AssetUse(**_picked(row, _ASSET_AS_IS), fallback=bool(row["fallback"]))
 
 
@@ -157,6 +159,12 @@ def outliers_of(rows: Iterable[Row]) -> list[Outliers]:
         Outliers(stage_type, rows[0]["count"], rows[0]["excess_ms"], tuple((place_of(row), row["x"]) for row in rows))
         for stage_type, rows in found
     ]
+
+
+def retrieval_health_of(rows: Sequence[Row]) -> RetrievalHealth:
+    """The health in rows that hold one odd retrieval each, or none."""
+    odd = tuple(OddRetrieval(row["problem"], place_of(row), row["query"]) for row in rows if row["problem"])
+    return RetrievalHealth(**_picked(rows[0], ("count", "empty", "with_duplicates", "out_of_order")), odd=odd)
 
 
 def finding_codes_of(rows: Iterable[Row]) -> list[FindingCode]:

@@ -17,7 +17,6 @@ from .records import (
     MetricFilter,
     MetricStats,
     MissingType,
-    OddRetrieval,
     Outliers,
     Page,
     RetrievalHealth,
@@ -116,11 +115,11 @@ class Queries(Protocol):
     def slowest_traces(self, run_id: str, limit: int) -> list[SlowTrace]:
         """The traces of a run that took longest, the slowest first."""
 
-    def retrieval_health(self, run_id: str) -> RetrievalHealth:
-        """How many retrievals returned nothing, something twice, or scores out of order. Failed ones do not count."""
+    def retrieval_health(self, run_id: str, examples: int) -> RetrievalHealth:
+        """How many retrievals returned nothing, something twice, or scores out of order; failed ones do not count.
 
-    def odd_retrievals(self, run_id: str, examples: int) -> list[OddRetrieval]:
-        """Examples of these, by problem; one that has several problems is shown for the gravest."""
+        Examples come by problem; a retrieval that has several is shown for the gravest.
+        """
 
     def asset_versions(self, run_id: str) -> list[AssetVersion]:
         """What was used in a run, by kind, name, version, digest, origin and the type of the using stage."""
@@ -131,7 +130,7 @@ class Queries(Protocol):
     def version_metrics(self, run_id: str, changed: Sequence[ChangedAsset]) -> list[VersionMetric]:
         """Metrics by version of these assets, over the traces that used one version only.
 
-        Of these traces the stages that used the asset and the output are measured, and `trace.error_rate`.
+        Of these traces the stages of the asset's `stage_types` and the output are measured, and `trace.error_rate`.
         """
 
     def finding_codes(self, run_id: str, examples: int) -> list[FindingCode]:

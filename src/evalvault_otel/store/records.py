@@ -211,22 +211,23 @@ class SlowTrace:
 
 
 @dataclass(frozen=True, slots=True)
-class RetrievalHealth:
-    """Retrievals of a run that returned, and how many of them returned something odd."""
-
-    count: int
-    empty: int
-    with_duplicates: int
-    out_of_order: int
-
-
-@dataclass(frozen=True, slots=True)
 class OddRetrieval:
     """A retrieval with a `problem`: `empty`, `duplicates` or `order`."""
 
     problem: str
     place: Place
     query: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalHealth:
+    """Retrievals of a run that returned, how many of them returned something odd, and examples of these."""
+
+    count: int
+    empty: int
+    with_duplicates: int
+    out_of_order: int
+    odd: tuple[OddRetrieval, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +248,14 @@ class AssetVersion:
 
 @dataclass(frozen=True, slots=True)
 class ChangedAsset:
-    """An asset to be compared by version, or by digest where the version stayed the same."""
+    """An asset to be compared by version, or by digest where the version stayed the same.
+
+    `stage_types` are the types of the stages that used it.
+    """
 
     kind: str
     name: str
+    stage_types: tuple[str, ...]
     by_digest: bool = False
 
 

@@ -5,11 +5,25 @@ A row is a tuple in the order of its `Table.columns`; JSON columns hold UTF-8 te
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import orjson
 
-from ..model import Assembly, AssetUse, Finding, PayloadRef, Resource, RunTrace, Scope, Span, SpanEvent, SpanLink, StageEvent
+from ..model import (
+    Assembly,
+    AssetUse,
+    Attributes,
+    Finding,
+    Resource,
+    RunTrace,
+    Scope,
+    Span,
+    SpanEvent,
+    SpanLink,
+    StageEvent,
+)
 from ..text import clean_text
 from ..values import dumps, loads, plain_json
 
@@ -46,16 +60,14 @@ STAGE_EVENT = _table(
     "self_ms critical_ms input_ref output_ref attributes metadata span_id derived type_source wrapped_span_ids "
     "error_type error_message error_fingerprint tokens_in tokens_out cost_total metrics",
 )
-ASSET_USE = _table(
-    "asset_use",
-    3,
-    "trace_id stage_id ordinal run_id kind name asset_id version digest origin fallback subtype role used_ns",
-)
+ASSET = _table("asset", 1, "id kind name asset_id version digest origin fallback subtype role")
+ASSET_USE = _table("asset_use", 3, "trace_id stage_id ordinal run_id asset used_ns")
 FINDING = _table("finding", 2, "trace_id ordinal run_id code severity detail stage_id span_id")
 RUN_TRACE = _table(
     "run_trace",
     2,
-    "trace_id run_id service name started_ns finished_ns stages errors stage_types tokens_in tokens_out cost_total",
+    "trace_id run_id service name started_ns finished_ns stages errors stage_types tokens_in tokens_out cost_total "
+    "metadata",
 )
 TRACE = _table(
     "trace",
@@ -95,9 +107,9 @@ def span_row(span: Span, received_ns: int) -> tuple[Any, ...]:
         dumps(span.attributes),
         dumps([_event_doc(event) for event in span.events]) if span.events else None,
         dumps([_link_doc(link) for link in span.links]) if span.links else None,
-        span.dropped_attributes,
-        span.dropped_events,
-        span.dropped_links,
+        span.dropped_attributes or None,
+        span.dropped_events or None,
+        span.dropped_links or None,
         span.flags,
         clean_text(span.trace_state),
         span.resource.id,
@@ -141,9 +153,9 @@ def span_of(row: Sequence[Any], resources: Mapping[str, Resource], scopes: Mappi
         attributes=loads(row[9]),
         events=tuple(events),
         links=tuple(links),
-        dropped_attributes=row[12],
-        dropped_events=row[13],
-        dropped_links=row[14],
+        dropped_attributes=row[12] or 0,
+        dropped_events=row[13] or 0,
+        dropped_links=row[14] or 0,
         flags=row[15],
         trace_state=row[16],
         resource=resources[row[17]],
@@ -178,8 +190,10 @@ def scope_of(row: Sequence[Any]) -> Scope:
     return Scope(row[0], row[1], row[2], loads(row[3]), row[4], row[5])
 
 
-def stage_row(stage: StageEvent) -> tuple[Any, ...]:
-    """The row of a stage."""
+def stage_row(stage: StageEvent, shared: Attributes) -> tuple[Any, ...]:
+    """The row of a stage; of its metadata only what differs from `shared`."""
+    metadata = stage.metadata
+    own = {} if metadata is shared else {k: v for k, v in metadata.items() if k not in shared or shared[k] != v}
     return (
         stage.trace_id,
         stage.stage_id,
@@ -194,10 +208,10 @@ def stage_row(stage: StageEvent) -> tuple[Any, ...]:
         stage.duration_ms,
         stage.self_ms,
         stage.critical_ms,
-        _ref_json(stage.input_ref),
-        _ref_json(stage.output_ref),
+        str(stage.input_ref) if stage.input_ref else None,
+        str(stage.output_ref) if stage.output_ref else None,
         plain_json(stage.attributes),
-        plain_json(stage.metadata),
+        plain_json(own) if own else None,
         stage.span_id,
         stage.derived,
         stage.type_source,
@@ -208,21 +222,24 @@ def stage_row(stage: StageEvent) -> tuple[Any, ...]:
         stage.tokens_in,
         stage.tokens_out,
         stage.cost_total,
-        orjson.dumps(stage.metrics) if stage.metrics else None,
+        _scores_json(stage) if stage.metrics else None,
     )
 
 
-def _ref_json(ref: PayloadRef | None) -> bytes | None:
-    return None if ref is None else orjson.dumps({"store": ref.store, "id": ref.id, "type": ref.type})
+def _scores_json(stage: StageEvent) -> bytes:
+    """Scores by name; the stage type, with which every name begins, is in the row already."""
+    start = len(stage.stage_type) + 1
+    return orjson.dumps({name[start:]: score for name, score in stage.metrics.items()})
+
+
+@lru_cache(maxsize=10_000)
+def _asset_row(*content: Any) -> tuple[Any, ...]:
+    return (sha256(orjson.dumps(content)).hexdigest()[:16], *content)
 
 
 def asset_row(use: AssetUse) -> tuple[Any, ...]:
-    """The row of an asset use."""
-    return (
-        use.trace_id,
-        use.stage_id,
-        use.ordinal,
-        use.run_id,
+    """The dictionary row of the asset that was used."""
+    return _asset_row(
         use.kind,
         use.name,
         use.asset_id,
@@ -232,8 +249,12 @@ def asset_row(use: AssetUse) -> tuple[Any, ...]:
         use.fallback,
         use.subtype,
         use.role,
-        use.used_ns,
     )
+
+
+def asset_use_row(use: AssetUse) -> tuple[Any, ...]:
+    """The row of an asset use."""
+    return (use.trace_id, use.stage_id, use.ordinal, use.run_id, asset_row(use)[0], use.used_ns)
 
 
 def finding_row(finding: Finding) -> tuple[Any, ...]:
@@ -250,7 +271,7 @@ def finding_row(finding: Finding) -> tuple[Any, ...]:
     )
 
 
-def run_trace_row(part: RunTrace) -> tuple[Any, ...]:
+def run_trace_row(part: RunTrace, shared: Attributes) -> tuple[Any, ...]:
     """The row that says what a trace adds to a run."""
     return (
         part.trace_id,
@@ -265,17 +286,30 @@ def run_trace_row(part: RunTrace) -> tuple[Any, ...]:
         part.tokens_in,
         part.tokens_out,
         part.cost_total,
+        plain_json(shared) if shared else None,
     )
+
+
+def _shared_metadata(stages: Iterable[StageEvent]) -> Attributes:
+    """The metadata that all these stages have; usually they hold the very same object."""
+    distinct = list({id(stage.metadata): stage.metadata for stage in stages}.values())
+    if len(distinct) <= 1:
+        return distinct[0] if distinct else {}
+    first, *others = distinct
+    return {k: v for k, v in first.items() if all(k in other and other[k] == v for other in others)}
 
 
 def derived_rows(assemblies: Iterable[Assembly]) -> dict[Table, list[tuple[Any, ...]]]:
     """All derived rows of some traces, per table, in key order within a trace."""
     rows: dict[Table, list[tuple[Any, ...]]] = {table: [] for table in DERIVED}
     for assembly in assemblies:
-        rows[STAGE_EVENT] += map(stage_row, assembly.stages)
-        rows[ASSET_USE] += map(asset_row, assembly.asset_uses)
+        for part in assembly.runs:
+            stages = [stage for stage in assembly.stages if stage.run_id == part.run_id]
+            shared = _shared_metadata(stages)
+            rows[RUN_TRACE].append(run_trace_row(part, shared))
+            rows[STAGE_EVENT] += [stage_row(stage, shared) for stage in stages]
+        rows[ASSET_USE] += map(asset_use_row, assembly.asset_uses)
         rows[FINDING] += map(finding_row, assembly.findings)
-        rows[RUN_TRACE] += map(run_trace_row, assembly.runs)
     return rows
 
 

@@ -153,7 +153,7 @@ class _SqliteTransaction:
         self._connection.execute(sql, params)
 
 
-_TABLES = (rows.RESOURCE, rows.SCOPE, rows.SPAN, rows.TRACE, rows.RUN, rows.REJECT, *rows.DERIVED)
+_TABLES = (rows.RESOURCE, rows.SCOPE, rows.ASSET, rows.SPAN, rows.TRACE, rows.RUN, rows.REJECT, *rows.DERIVED)
 _INSERT = {
     table: f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"  # noqa: S608 - our own names
     for table in _TABLES

@@ -1,6 +1,6 @@
 """The writing half of a store: one flow for every database, over a handful of primitives.
 
-Order inside a transaction: resources and scopes, claims on traces, spans, marks on older traces, derived rows, rejects,
+Dictionary rows (resources, scopes, assets) come first, in a transaction of their own. Then: claims on traces, spans, marks on older traces, derived rows, rejects,
 runs. Every step takes its rows in key order and every writer takes the steps in this order, so writers cannot wait for
 each other in a circle; the run rows, which all writers share, come last and are held only until the commit.
 """
@@ -23,6 +23,7 @@ MAPPING_VERSION = 1
 
 # A trace is assembled again after a pause that doubles each time, so that a trace which goes on for hours is not
 # assembled for each of its spans; spans that keep coming postpone it by at most this many pauses.
+_MAX_KNOWN = 100_000
 _MAX_DOUBLINGS = 6
 _MAX_POSTPONED = 4
 
@@ -128,15 +129,27 @@ class SqlStore(SqlQueries):
 
     def write(self, traces: Sequence[TraceBatch], rejects: Sequence[Reject], received_ns: int) -> Written:
         """See `Store.write`."""
-        dictionary = _dictionary_rows(traces, self._known)
+        self._write_dictionaries(_dictionary_rows(traces, self._known))
         with self._begin(durable=True) as tx:
-            for table, new_rows in dictionary.items():
-                tx.insert_missing(table, new_rows)
             written = self._write_traces(tx, traces, received_ns)
             self._write_rejects(tx, rejects, received_ns)
             _merge_runs(tx, written.fresh)
-        self._remember(dictionary)
         return Written(written.stored, written.duplicates, written.conflicts)
+
+    def _write_dictionaries(self, dictionary: Mapping[Table, Sequence[tuple[Any, ...]]]) -> None:
+        """Add unknown resources, scopes and assets, in a transaction of their own.
+
+        So nobody holds such a row while waiting for a trace; one that ends up unused does no harm.
+        """
+        if not dictionary:
+            return
+        with self._begin(durable=True) as tx:
+            for table, new_rows in dictionary.items():
+                tx.insert_missing(table, new_rows)
+        if len(self._known) > _MAX_KNOWN:
+            self._known = set()
+        for new_rows in dictionary.values():
+            self._known.update(row[0] for row in new_rows)
 
     def _write_traces(self, tx: Transaction, traces: Sequence[TraceBatch], received_ns: int) -> "_Progress":
         if not traces:
@@ -186,12 +199,6 @@ class SqlStore(SqlQueries):
         tx.insert(rows.REJECT, [_reject_row(reject, received_ns) for reject in rejects])
         tx.execute("DELETE FROM reject WHERE id <= (SELECT MAX(id) FROM reject) - ?", (self._max_rejects,))
 
-    def _remember(self, dictionary: Mapping[Table, Sequence[tuple[Any, ...]]]) -> None:
-        if len(self._known) > 100_000:
-            self._known = set()
-        for new_rows in dictionary.values():
-            self._known.update(row[0] for row in new_rows)
-
     def reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
         """See `Store.reassemble`."""
         with self._begin(durable=False) as tx:
@@ -200,6 +207,7 @@ class SqlStore(SqlQueries):
             assembly = assemble(_read_spans(tx, trace_id))
             for table in rows.DERIVED:
                 tx.execute(f"DELETE FROM {table.name} WHERE trace_id = ?", (trace_id,))  # noqa: S608 - our own names
+            tx.insert_missing(rows.ASSET, _asset_rows([assembly]))
             for table, new_rows in rows.derived_rows([assembly]).items():
                 tx.insert(table, new_rows)
             tx.merge(rows.TRACE, [_assembled_row(assembly, 0, now_ns)], _ASSEMBLED_TRACE)
@@ -231,11 +239,18 @@ def _dictionary_rows(traces: Sequence[TraceBatch], known: set[str]) -> dict[Tabl
         for span in batch.spans:
             resources[span.resource.id] = span.resource
             scopes[span.scope.id] = span.scope
+    assets = _asset_rows(batch.assembly for batch in traces if batch.assembly is not None)
     found = {
         rows.RESOURCE: [rows.resource_row(resources[key]) for key in sorted(resources.keys() - known)],
         rows.SCOPE: [rows.scope_row(scopes[key]) for key in sorted(scopes.keys() - known)],
+        rows.ASSET: [row for row in assets if row[0] not in known],
     }
     return {table: new_rows for table, new_rows in found.items() if new_rows}
+
+
+def _asset_rows(assemblies: Iterable[Assembly]) -> list[tuple[Any, ...]]:
+    found = {row[0]: row for assembly in assemblies for row in map(rows.asset_row, assembly.asset_uses)}
+    return [found[key] for key in sorted(found)]
 
 
 def _assembled_row(assembly: Assembly, span_count: int, now_ns: int) -> tuple[Any, ...]:

@@ -59,12 +59,12 @@ WHERE t.trace_id = :trace_id
 ORDER BY t.run_id
 
 -- name: trace_stages
-SELECT * FROM stage_event WHERE trace_id = :trace_id
+SELECT * FROM v_stage WHERE trace_id = :trace_id
 AND run_id = :run_id -- if run_id
 ORDER BY CASE WHEN started_ns IS NULL THEN 1 ELSE 0 END, started_ns, stage_id
 
 -- name: trace_assets
-SELECT * FROM asset_use WHERE trace_id = :trace_id
+SELECT * FROM v_asset_use WHERE trace_id = :trace_id
 AND run_id = :run_id -- if run_id
 ORDER BY stage_id, ordinal
 
@@ -72,7 +72,7 @@ ORDER BY stage_id, ordinal
 SELECT * FROM finding WHERE trace_id = :trace_id ORDER BY ordinal
 
 -- name: stage_filter
-FROM stage_event
+FROM v_stage
 WHERE run_id = :run_id
 AND stage_type = :stage_type -- if stage_type
 AND trace_id = :trace_id -- if trace_id
@@ -138,16 +138,18 @@ t.stage_types NOT LIKE '%,' || replace(n.value, '_', '\_') || ',%' ESCAPE '\'
 
 -- name: metric_rows
 SELECT s.trace_id, s.stage_id, s.span_id, s.stage_name, s.stage_type, s.started_ns,
-    m.key AS metric_name, CAST(m.value AS double precision) AS x
+    s.stage_type || '.' || m.key AS metric_name, CAST(m.value AS double precision) AS x
 FROM stage_event AS s, {each_metric}
 WHERE s.run_id = :run_id AND m.value IS NOT NULL
 AND s.stage_id = :stage_id -- if stage_id
+AND s.stage_type IN (SELECT value FROM {list(types)} AS t) -- if types
 UNION ALL
 SELECT s.trace_id, s.stage_id, s.span_id, s.stage_name, s.stage_type, s.started_ns,
     s.stage_type || '.latency_ms' AS metric_name, s.duration_ms AS x
 FROM stage_event AS s
 WHERE s.run_id = :run_id AND s.duration_ms IS NOT NULL AND NOT s.derived
 AND s.stage_id = :stage_id -- if stage_id
+AND s.stage_type IN (SELECT value FROM {list(types)} AS t) -- if types
 
 -- name: passed
 CASE WHEN l.at_most THEN v.x <= l.bound ELSE v.x >= l.bound END
@@ -181,7 +183,7 @@ FROM (
     ORDER BY begun_ns, v.stage_id, v.trace_id, v.metric_name
     LIMIT :limit
 ) AS p
-JOIN stage_event AS s ON s.trace_id = p.trace_id AND s.stage_id = p.stage_id
+JOIN v_stage AS s ON s.trace_id = p.trace_id AND s.stage_id = p.stage_id
 ORDER BY p.begun_ns, p.stage_id, p.trace_id, p.metric_name
 
 -- name: worst_scores
@@ -249,43 +251,49 @@ LIMIT :limit
 
 -- name: retrievals
 SELECT {place}, {text_attribute(query)} AS query,
-    {metric(retrieval.result_count)} AS results,
-    {metric(retrieval.duplicate_count)} AS duplicates,
-    {metric(retrieval.order_inversions)} AS inversions
+    {metric(result_count)} AS results,
+    {metric(duplicate_count)} AS duplicates,
+    {metric(order_inversions)} AS inversions
 FROM stage_event
 WHERE run_id = :run_id AND stage_type = 'retrieval' AND status = 'success'
 
 -- name: retrieval_health
-SELECT count(*) AS count,
-    count(*) FILTER (WHERE results = 0) AS empty,
-    count(*) FILTER (WHERE duplicates > 0) AS with_duplicates,
-    count(*) FILTER (WHERE inversions > 0) AS out_of_order
-FROM ({retrievals}) AS r
-
--- name: odd_retrievals
-SELECT * FROM (
-    SELECT {place}, query, problem, row_number() OVER (PARTITION BY problem ORDER BY trace_id, stage_id) AS place
-    FROM (
-        SELECT r.*, CASE WHEN results = 0 THEN 'empty' WHEN duplicates > 0 THEN 'duplicates' ELSE 'order' END AS problem
-        FROM ({retrievals}) AS r
-        WHERE results = 0 OR duplicates > 0 OR inversions > 0
-    ) AS o
-) AS n
-WHERE place <= :examples
-ORDER BY problem, place
+WITH seen AS MATERIALIZED ({retrievals}),
+counted AS (
+    SELECT count(*) AS count,
+        count(*) FILTER (WHERE results = 0) AS empty,
+        count(*) FILTER (WHERE duplicates > 0) AS with_duplicates,
+        count(*) FILTER (WHERE inversions > 0) AS out_of_order
+    FROM seen
+),
+odd AS (
+    SELECT seen.*, CASE WHEN results = 0 THEN 'empty' WHEN duplicates > 0 THEN 'duplicates' ELSE 'order' END AS problem
+    FROM seen WHERE results = 0 OR duplicates > 0 OR inversions > 0
+),
+numbered AS (
+    SELECT odd.*, row_number() OVER (PARTITION BY problem ORDER BY trace_id, stage_id) AS place FROM odd
+)
+SELECT c.*, n.problem, n.query, {place(n.)}
+FROM counted AS c LEFT JOIN numbered AS n ON n.place <= :examples
+ORDER BY n.problem, n.place
 
 -- name: asset_versions
-SELECT s.stage_type, a.kind, a.name, a.version, a.digest, a.origin, count(*) AS uses,
-    count(*) FILTER (WHERE a.fallback) AS fallbacks, min(a.used_ns) AS first_ns, max(a.used_ns) AS last_ns
-FROM asset_use AS a LEFT JOIN stage_event AS s ON s.trace_id = a.trace_id AND s.stage_id = a.stage_id
-WHERE a.run_id = :run_id
-GROUP BY s.stage_type, a.kind, a.name, a.version, a.digest, a.origin
+SELECT u.stage_type, a.kind, a.name, a.version, a.digest, a.origin, CAST(sum(u.uses) AS bigint) AS uses,
+    CAST(sum(CASE WHEN a.fallback THEN u.uses ELSE 0 END) AS bigint) AS fallbacks,
+    min(u.first_ns) AS first_ns, max(u.last_ns) AS last_ns
+FROM (
+    SELECT s.stage_type, b.asset, count(*) AS uses, min(b.used_ns) AS first_ns, max(b.used_ns) AS last_ns
+    FROM asset_use AS b LEFT JOIN stage_event AS s ON s.trace_id = b.trace_id AND s.stage_id = b.stage_id
+    WHERE b.run_id = :run_id
+    GROUP BY s.stage_type, b.asset
+) AS u JOIN asset AS a ON a.id = u.asset
+GROUP BY u.stage_type, a.kind, a.name, a.version, a.digest, a.origin
 
 -- name: changed_uses
 -- Uses of assets that changed; `v` is the version, or the digest where that is what changed.
-SELECT a.trace_id, a.stage_id, a.ordinal, a.kind, a.name, a.used_ns,
+SELECT a.trace_id, a.stage_id, a.ordinal, a.kind, a.name, a.used_ns, c.measured_types,
     COALESCE(CASE WHEN c.by_digest THEN a.digest ELSE a.version END, '') AS v
-FROM asset_use AS a JOIN changed AS c ON c.kind = a.kind AND c.name = a.name
+FROM v_asset_use AS a JOIN changed AS c ON c.kind = a.kind AND c.name = a.name
 WHERE a.run_id = :run_id
 
 -- name: version_uses
@@ -306,28 +314,25 @@ WHERE n.place = 1
 ORDER BY n.kind, n.name, COALESCE(n.first_ns, 0), n.v
 
 -- name: version_metrics
--- Traces that used one version only; of these, the stages that used it and the output.
+-- Traces that used one version only. The stages to measure are told by their type and not by a join with their uses:
+-- a join of two lists that the planner knows nothing about can take a minute.
 WITH changed AS MATERIALIZED ({changed}),
-use_of AS ({changed_uses}),
-single AS (
-    SELECT kind, name, trace_id, min(v) AS v FROM use_of GROUP BY kind, name, trace_id HAVING min(v) = max(v)
+single AS MATERIALIZED (
+    SELECT kind, name, trace_id, min(v) AS v, min(measured_types) AS measured_types
+    FROM ({changed_uses}) AS u GROUP BY kind, name, trace_id HAVING min(v) = max(v)
 ),
-measured AS (
-    SELECT g.kind, g.name, g.v, u.trace_id, u.stage_id
-    FROM single AS g JOIN use_of AS u ON u.kind = g.kind AND u.name = g.name AND u.trace_id = g.trace_id
-    UNION
-    SELECT g.kind, g.name, g.v, s.trace_id, s.stage_id
+measured AS MATERIALIZED (
+    SELECT g.kind, g.name, g.v, s.stage_type, s.metrics, CASE WHEN NOT s.derived THEN s.duration_ms END AS duration_ms
     FROM single AS g JOIN stage_event AS s ON s.trace_id = g.trace_id
-    WHERE s.run_id = :run_id AND s.stage_type = 'output'
+    WHERE s.run_id = :run_id AND g.measured_types LIKE '%,' || replace(s.stage_type, '_', '\_') || ',%' ESCAPE '\'
 ),
 scored AS (
-    SELECT d.kind, d.name, d.v, m.key AS metric_name, CAST(m.value AS double precision) AS x
-    FROM measured AS d JOIN stage_event AS s ON s.trace_id = d.trace_id AND s.stage_id = d.stage_id, {each_metric}
+    SELECT s.kind, s.name, s.v, s.stage_type || '.' || m.key AS metric_name, CAST(m.value AS double precision) AS x
+    FROM measured AS s, {each_metric}
     WHERE m.value IS NOT NULL
     UNION ALL
-    SELECT d.kind, d.name, d.v, s.stage_type || '.latency_ms', s.duration_ms
-    FROM measured AS d JOIN stage_event AS s ON s.trace_id = d.trace_id AND s.stage_id = d.stage_id
-    WHERE s.duration_ms IS NOT NULL AND NOT s.derived
+    SELECT s.kind, s.name, s.v, s.stage_type || '.latency_ms', s.duration_ms
+    FROM measured AS s WHERE s.duration_ms IS NOT NULL
     UNION ALL
     SELECT g.kind, g.name, g.v, 'trace.error_rate', CASE WHEN t.errors > 0 THEN 1.0 ELSE 0.0 END
     FROM single AS g JOIN run_trace AS t ON t.trace_id = g.trace_id AND t.run_id = :run_id

@@ -23,4 +23,5 @@ SELECT * FROM jsonb_to_recordset(CAST(:floors AS jsonb))
     AS r (stage_type text, typical_ms double precision, floor_ms double precision)
 
 -- name: changed
-SELECT * FROM jsonb_to_recordset(CAST(:changed AS jsonb)) AS r (kind text, name text, by_digest boolean)
+SELECT * FROM jsonb_to_recordset(CAST(:changed AS jsonb))
+    AS r (kind text, name text, by_digest boolean, measured_types text)

@@ -27,5 +27,5 @@ FROM json_each(:floors)
 
 -- name: changed
 SELECT json_extract(value, '$.kind') AS kind, json_extract(value, '$.name') AS name,
-    json_extract(value, '$.by_digest') AS by_digest
+    json_extract(value, '$.by_digest') AS by_digest, json_extract(value, '$.measured_types') AS measured_types
 FROM json_each(:changed)

@@ -16,6 +16,7 @@ CREATE TABLE scope (
     schema_url TEXT NOT NULL
 );
 
+-- dropped_* are NULL where nothing was dropped.
 CREATE TABLE span (
     trace_id TEXT NOT NULL,
     span_id TEXT NOT NULL,
@@ -29,9 +30,9 @@ CREATE TABLE span (
     attributes TEXT NOT NULL,
     events TEXT,
     links TEXT,
-    dropped_attributes INTEGER NOT NULL,
-    dropped_events INTEGER NOT NULL,
-    dropped_links INTEGER NOT NULL,
+    dropped_attributes INTEGER,
+    dropped_events INTEGER,
+    dropped_links INTEGER,
     flags INTEGER NOT NULL,
     trace_state TEXT NOT NULL,
     resource_id TEXT NOT NULL,
@@ -57,6 +58,8 @@ CREATE TABLE trace (
 );
 CREATE INDEX trace_due ON trace (due_ns) WHERE dirty;
 
+-- Keyed by (trace_id, stage_id), asset_use by (trace_id, stage_id, ordinal): assembly makes these unique, and rows are
+-- replaced per trace under its lock. An index on the trace alone is a third of the size of a unique one (ADR 0008).
 CREATE TABLE stage_event (
     trace_id TEXT NOT NULL,
     stage_id TEXT NOT NULL,
@@ -74,7 +77,8 @@ CREATE TABLE stage_event (
     input_ref TEXT,
     output_ref TEXT,
     attributes TEXT NOT NULL,
-    metadata TEXT NOT NULL,
+    -- What differs from the metadata that all stages of the trace share (run_trace.metadata).
+    metadata TEXT,
     span_id TEXT,
     derived INTEGER NOT NULL,
     type_source TEXT NOT NULL,
@@ -85,16 +89,14 @@ CREATE TABLE stage_event (
     tokens_in INTEGER,
     tokens_out INTEGER,
     cost_total REAL,
-    metrics TEXT,
-    PRIMARY KEY (trace_id, stage_id)
+    metrics TEXT
 );
-CREATE INDEX stage_event_run ON stage_event (run_id, started_ns, stage_id);
+CREATE INDEX stage_event_trace ON stage_event (trace_id);
+CREATE INDEX stage_event_run ON stage_event (run_id, started_ns);
 
-CREATE TABLE asset_use (
-    trace_id TEXT NOT NULL,
-    stage_id TEXT NOT NULL,
-    ordinal INTEGER NOT NULL,
-    run_id TEXT NOT NULL,
+-- Assets are few and used all the time: a dictionary, keyed by a hash of the content.
+CREATE TABLE asset (
+    id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
     asset_id TEXT,
@@ -103,11 +105,20 @@ CREATE TABLE asset_use (
     origin TEXT,
     fallback INTEGER NOT NULL,
     subtype TEXT,
-    role TEXT,
-    used_ns INTEGER,
-    PRIMARY KEY (trace_id, stage_id, ordinal)
+    role TEXT
 );
-CREATE INDEX asset_use_run ON asset_use (run_id, kind, name);
+CREATE INDEX asset_name ON asset (kind, name);
+
+CREATE TABLE asset_use (
+    trace_id TEXT NOT NULL,
+    stage_id TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    run_id TEXT NOT NULL,
+    asset TEXT NOT NULL,
+    used_ns INTEGER
+);
+CREATE INDEX asset_use_trace ON asset_use (trace_id);
+CREATE INDEX asset_use_run ON asset_use (run_id, asset);
 
 CREATE TABLE finding (
     trace_id TEXT NOT NULL,
@@ -137,6 +148,8 @@ CREATE TABLE run_trace (
     tokens_in INTEGER NOT NULL,
     tokens_out INTEGER NOT NULL,
     cost_total REAL NOT NULL,
+    -- Metadata that all stages of the trace in this run share.
+    metadata TEXT,
     PRIMARY KEY (trace_id, run_id)
 );
 CREATE INDEX run_trace_run ON run_trace (run_id, started_ns);
@@ -162,3 +175,19 @@ CREATE TABLE reject (
     size INTEGER NOT NULL,
     payload BLOB NOT NULL
 );
+
+-- Stages and asset uses as people read them, each row complete.
+CREATE VIEW v_stage AS
+SELECT
+    s.trace_id, s.stage_id, s.run_id, s.stage_type, s.stage_name, s.parent_stage_id, s.status, s.attempt,
+    s.started_ns, s.finished_ns, s.duration_ms, s.self_ms, s.critical_ms, s.input_ref, s.output_ref, s.attributes,
+    json_patch(COALESCE(t.metadata, '{}'), COALESCE(s.metadata, '{}')) AS metadata,
+    s.span_id, s.derived, s.type_source, s.wrapped_span_ids, s.error_type, s.error_message, s.error_fingerprint,
+    s.tokens_in, s.tokens_out, s.cost_total, s.metrics
+FROM stage_event AS s LEFT JOIN run_trace AS t ON t.trace_id = s.trace_id AND t.run_id = s.run_id;
+
+CREATE VIEW v_asset_use AS
+SELECT
+    u.trace_id, u.stage_id, u.ordinal, u.run_id, a.kind, a.name, a.asset_id, a.version, a.digest, a.origin,
+    a.fallback, a.subtype, a.role, u.used_ns
+FROM asset_use AS u JOIN asset AS a ON a.id = u.asset;

@@ -1,0 +1,44 @@
+"""What each step of the ingest path costs one thread, in microseconds of CPU per span, without network and database."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+from evalvault_otel.assembly import assemble
+from evalvault_otel.ingest.grouping import group
+from evalvault_otel.store import rows
+from evalvault_otel.values import dumps
+from evalvault_otel.wire import protobuf
+
+from .figures import Figure
+from .traces import SPANS_PER_EXPORT, Generator
+
+_REPEATS, _QUICK_REPEATS = 15, 3
+_EXPORTS = 3
+
+
+def run(*, quick: bool) -> list[Figure]:
+    """Medians over the repetitions; no targets, these say where to look."""
+    payloads = Generator(seed=4).payloads(_EXPORTS)
+    spans = [span for payload in payloads for span in protobuf.decode(payload).spans]
+    batches = group(spans).traces
+    assemblies = [assemble(batch.spans) for batch in batches]
+    steps: dict[str, Callable[[], object]] = {
+        "protobuf to Span": lambda: [protobuf.decode(payload) for payload in payloads],
+        "group by trace and assemble": lambda: group(spans),
+        "  of which assemble": lambda: [assemble(batch.spans) for batch in batches],
+        "Span to archive row": lambda: [rows.span_row(span, 0) for span in spans],
+        "  of which attributes to JSON": lambda: [dumps(span.attributes) for span in spans],
+        "Assembly to derived rows": lambda: rows.derived_rows(assemblies),
+    }
+    repeats = _QUICK_REPEATS if quick else _REPEATS
+    return [Figure(f"{name}, one thread", _us_per_span(step, repeats), "µs/span") for name, step in steps.items()]
+
+
+def _us_per_span(step: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        started = time.thread_time()
+        step()
+        times.append(time.thread_time() - started)
+    return 1e6 * statistics.median(times) / (_EXPORTS * SPANS_PER_EXPORT)

@@ -1,0 +1,242 @@
+"""What matters in a run, as sentences, ranked by what it costs.
+
+Cost is the part of the run that was harmed (of its traces, its waiting time, or its scores), times a weight that says
+how bad that harm is: an answer that failed is lost, one without documents nearly so, a low score may still be right.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .failing import score_text
+from .figures import count, duration, percent, rounded, share
+from .report_model import (
+    AssetChange,
+    Bottleneck,
+    ErrorPart,
+    EvidencePart,
+    Example,
+    FailingMetric,
+    MovedMetric,
+    Problem,
+    RetrievalPart,
+    RunPart,
+)
+from .summary import Missing
+
+_WEIGHT: Final = {
+    "error": 1.0,
+    "empty_retrieval": 0.8,
+    "asset_change": 0.8,
+    "slow": 0.7,
+    "metric": 0.5,
+    "missing_stage": 0.3,
+    "evidence_lost": 0.1,
+}
+_SEVERE: Final = frozenset({"warning", "error"})
+# A stage that takes at least this part of the path is where a speed-up would show.
+_DOMINATES: Final = 0.5
+# A stage that is slow as a rule harms less than one that is slow against the rule.
+_USUAL: Final = 0.1
+# A change that moved nothing for the worse is still worth a line.
+_HARMLESS: Final = 0.01
+_LONGEST_MESSAGE: Final = 120
+_MOST_ALSO: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the verdict is made from."""
+
+    run: RunPart
+    errors: Sequence[ErrorPart]
+    bottlenecks: Sequence[Bottleneck]
+    failing: Sequence[FailingMetric]
+    retrieval: RetrievalPart
+    changes: Sequence[AssetChange]
+    missing: Sequence[Missing]
+    evidence: Sequence[EvidencePart]
+
+
+def problems(facts: Facts) -> list[Problem]:
+    """Everything worth a sentence, the dearest first."""
+    found = [
+        *_errors(facts),
+        *_empty(facts.retrieval),
+        *_changes(facts),
+        *_slow(facts.bottlenecks),
+        *_failing(facts),
+        *_missing(facts.missing),
+        *_evidence(facts),
+    ]
+    return sorted(found, key=lambda problem: (-problem.cost, problem.kind, problem.subject))
+
+
+def verdict(run: RunPart, found: Sequence[Problem]) -> str:
+    """The run in a sentence that a tired engineer understands."""
+    failed = f"{run.failed_traces:,} with errors" if run.failed_traces else "none with errors"
+    head = f"{count(run.traces, 'trace')}, {failed}."
+    if not found:
+        return f"{head} Nothing stands out."
+    also = _also(found[1 : 1 + _MOST_ALSO])
+    more = len(found) - 1 - _MOST_ALSO
+    rest = f", and {count(more, 'more finding')}" if more > 0 else ""
+    return f"{head} Look first at this: {found[0].headline}" + (f" Then: {also}{rest}." if also else "")
+
+
+def _also(found: Iterable[Problem]) -> str:
+    return "; ".join(problem.headline.rstrip(".") for problem in found)
+
+
+def _cost(kind: str, harmed: float) -> float:
+    return rounded(min(harmed, 1.0) * _WEIGHT[kind])
+
+
+def _quoted(name: str) -> str:
+    """A name in backticks, which render as code; its own backticks would end it."""
+    return "`" + name.replace("`", "'") + "`"
+
+
+def _first_line(message: str | None) -> str:
+    line = (message or "").strip().partition("\n")[0].rstrip(".").replace("`", "'")
+    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 3] + "..."
+
+
+def _errors(facts: Facts) -> Iterable[Problem]:
+    for group in facts.errors:
+        if group.count > group.propagated:
+            said = f": {_first_line(group.message)}" if group.message else ""
+            yield Problem(
+                kind="error",
+                subject=group.stage_type,
+                headline=f"{_quoted(group.stage_type)} failed in {group.traces:,} of "
+                f"{count(facts.run.traces, 'trace')} with {_first_line(group.error_type) or 'an error'}{said}.",
+                advice="Open the examples: the exception event of the span has the stack trace.",
+                cost=_cost("error", share(group.traces, facts.run.traces)),
+                examples=group.examples,
+            )
+
+
+def _empty(retrieval: RetrievalPart) -> Iterable[Problem]:
+    if retrieval.empty:
+        yield Problem(
+            kind="empty_retrieval",
+            subject="retrieval",
+            headline=f"`retrieval` found nothing in {retrieval.empty:,} of {count(retrieval.count, 'call')}.",
+            advice="Read the queries: is what they ask for in the index, or do filters or rewriting lose it?",
+            cost=_cost("empty_retrieval", share(retrieval.empty, retrieval.count)),
+            examples=[odd.example for odd in retrieval.examples if odd.problem == "empty"],
+        )
+
+
+def _changes(facts: Facts) -> Iterable[Problem]:
+    for change in facts.changes:
+        worse = [metric for metric in change.moved if metric.verdict == "worse"]
+        harm = max((min(abs(metric.relative_change or 1.0), 1.0) for metric in worse), default=_HARMLESS)
+        yield Problem(
+            kind="asset_change",
+            subject=f"{change.kind} {change.name}",
+            headline=f"The {change.kind} {_quoted(change.name)} changed from {_version(change, change.before)} to "
+            f"{_version(change, change.after)} {_how(change)}: {_movement(change)}.",
+            advice="Compare a trace of each version; if the change was not meant, go back to the old version.",
+            cost=_cost("asset_change", harm * share(change.traces_after, facts.run.traces)),
+            examples=change.examples,
+        )
+
+
+def _version(change: AssetChange, version: str) -> str:
+    return f"{change.by} {_first_line(version)}"
+
+
+def _how(change: AssetChange) -> str:
+    return "during the run" if change.pattern == "switch" else "in a part of the run"
+
+
+def _movement(change: AssetChange) -> str:
+    if not change.moved:
+        return "no metric moved clearly with it"
+    return ", ".join(_moved_text(metric) for metric in change.moved[:2])
+
+
+def _moved_text(metric: MovedMetric) -> str:
+    way = "rose" if metric.after > metric.before else "fell"
+    before, after = (score_text(metric.metric_name, value) for value in (metric.before, metric.after))
+    return f"{_quoted(metric.metric_name)} {way} from {before} to {after} ({metric.verdict})"
+
+
+def _slow(found: Iterable[Bottleneck]) -> Iterable[Problem]:
+    for stage in found:
+        if stage.slow_count:
+            yield _sometimes_slow(stage)
+        elif stage.critical_path_share >= _DOMINATES:
+            yield _dominating(stage)
+
+
+def _sometimes_slow(stage: Bottleneck) -> Problem:
+    return Problem(
+        kind="slow",
+        subject=stage.stage_type,
+        headline=f"{_quoted(stage.stage_type)} is sometimes slow: {stage.slow_count:,} of {stage.count:,} took more "
+        f"than three times the usual {duration(stage.typical_self_ms)}, together {duration(stage.slow_excess_ms)} longer "
+        f"({percent(stage.slow_share)} of all time spent).",
+        advice="Compare a slow span with a usual one: a cold cache, a retry, a shared resource, a larger input?",
+        cost=_cost("slow", stage.slow_share),
+        examples=stage.examples,
+    )
+
+
+def _dominating(stage: Bottleneck) -> Problem:
+    return Problem(
+        kind="slow",
+        subject=stage.stage_type,
+        headline=f"{_quoted(stage.stage_type)} takes {percent(stage.critical_path_share)} of the time that traces wait "
+        f"(median {duration(stage.p50_ms)}, p95 {duration(stage.p95_ms)}).",
+        advice="Nothing else can win more time.",
+        cost=_cost("slow", stage.critical_path_share * _USUAL),
+        examples=stage.examples,
+    )
+
+
+def _failing(facts: Facts) -> Iterable[Problem]:
+    for metric in facts.failing:
+        # Said already, with the queries.
+        if metric.metric_name == "retrieval.result_count" and facts.retrieval.empty:
+            continue
+        side = "above" if metric.comparison == "max" else "below"
+        bound = score_text(metric.metric_name, metric.threshold)
+        worst = f" (worst {metric.examples[0].note})" if metric.examples else ""
+        yield Problem(
+            kind="metric",
+            subject=metric.metric_name,
+            headline=f"{_quoted(metric.metric_name)} is {side} {bound} in {metric.failed:,} of "
+            f"{count(metric.count, 'stage')}{worst}.",
+            advice="What to do about it is under Recommendations.",
+            cost=_cost("metric", min(metric.distance, 1.0) * share(metric.failed, metric.count)),
+            examples=metric.examples,
+        )
+
+
+def _missing(missing: Iterable[Missing]) -> Iterable[Problem]:
+    for item in missing:
+        yield Problem(
+            kind="missing_stage",
+            subject=item.stage_type,
+            headline=f"{item.traces:,} of {count(item.of, 'trace')} lack the stage {_quoted(item.stage_type)}.",
+            advice="The application skipped it, or its span is not sent or not recognised: look at a trace without it.",
+            cost=_cost("missing_stage", share(item.traces, item.of)),
+            examples=[Example(item.trace_id, None, "")] if item.trace_id else [],
+        )
+
+
+def _evidence(facts: Facts) -> Iterable[Problem]:
+    for item in facts.evidence:
+        if item.severity in _SEVERE:
+            yield Problem(
+                kind="evidence_lost",
+                subject=item.code,
+                headline=f"{count(item.traces, 'trace')} with doubtful evidence ({_quoted(item.code)}): "
+                f"{_first_line(item.detail)}.",
+                advice="Until this is settled, figures of these traces may be wrong.",
+                cost=_cost("evidence_lost", share(item.traces, facts.run.traces)),
+                examples=item.examples,
+            )

@@ -1,0 +1,64 @@
+"""Commands, options and routes are in the pages that promise them, and the pages show none that does not exist."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from evalvault_otel.cli.commands import app
+
+ROOT = Path(__file__).parents[1]
+_PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_PROGRAM = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?evalvault-otel (.*)$", re.MULTILINE)
+
+
+# A click command; typer brings its own copy of click or uses the installed one, depending on its version.
+Command = Any
+
+
+def _leaves(command: Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield words, command
+        return
+    for name, subcommand in inner.items():
+        yield from _leaves(subcommand, (*words, name))
+
+
+@pytest.fixture(scope="module")
+def commands() -> dict[tuple[str, ...], Command]:
+    return dict(_leaves(typer.main.get_command(app)))
+
+
+def _shown() -> Iterator[tuple[str, list[str]]]:
+    """Words after `evalvault-otel` of every line in a code block, with the place."""
+    for page in _PAGES:
+        for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            for line in _PROGRAM.findall(block.replace("\\\n", " ")):
+                yield f"{page.name}: {line}", shlex.split(line, comments=True)
+
+
+def test_command_page_has_a_section_for_every_command(commands: dict[tuple[str, ...], Command]) -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+
+    assert [words for words in commands if f"\n## {' '.join(words)}\n" not in page] == []
+
+
+def test_pages_show_only_commands_and_options_that_exist(commands: dict[tuple[str, ...], Command]) -> None:
+    shown = list(_shown())
+
+    assert len(shown) > 10
+    assert [place for place, words in shown if not _exists(words, commands)] == []
+
+
+def _exists(words: list[str], commands: dict[tuple[str, ...], Command]) -> bool:
+    found = next((command for name, command in commands.items() if tuple(words[: len(name)]) == name), None)
+    if found is None:
+        return False
+    known = {option for param in found.params for option in (*param.opts, *param.secondary_opts)}
+    used = {word.partition("=")[0] for word in words if word.startswith("-")}
+    return used <= known | {"--help", "--debug"}
