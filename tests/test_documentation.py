@@ -8,11 +8,18 @@ from typing import Any
 
 import pytest
 import typer
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.routing import Route
 
 from evalvault_otel.cli.commands import app
+from evalvault_otel.server.api import create_api
+from evalvault_otel.settings import Settings
+from evalvault_otel.store import open_store
 
 ROOT = Path(__file__).parents[1]
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FROM_FASTAPI = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
 _PROGRAM = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?evalvault-otel (.*)$", re.MULTILINE)
 
 
@@ -62,3 +69,17 @@ def _exists(words: list[str], commands: dict[tuple[str, ...], Command]) -> bool:
     known = {option for param in found.params for option in (*param.opts, *param.secondary_opts)}
     used = {word.partition("=")[0] for word in words if word.startswith("-")}
     return used <= known | {"--help", "--debug"}
+
+
+def test_api_page_lists_the_routes_that_exist(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    listed = set(re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", page, re.MULTILINE))
+    store = open_store(str(tmp_path / "test.db"))
+    api = create_api(store, Settings(), CollectorRegistry())
+    store.close()
+
+    assert listed == {path for path in _paths(api) if path not in _FROM_FASTAPI}
+
+
+def _paths(api: FastAPI) -> Iterator[str]:
+    return (route.path for route in api.routes if isinstance(route, Route))

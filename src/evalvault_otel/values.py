@@ -15,31 +15,31 @@ from .model import Value
 from .text import clean_text, without_surrogates
 
 
-def dumps(value: Value) -> bytes:
+def dumps(value: Value) -> str:
     """JSON text of any OTLP value. The result never holds `\\u0000` as a character and is valid for every database."""
     try:
         text = orjson.dumps(value, default=_tag)
     except TypeError:  # a lone surrogate, or an int beyond 64 bits
-        return orjson.dumps(_escape(value))
+        return orjson.dumps(_escape(value)).decode()
     # Only three things can be wrong with the fast result, and each leaves a mark in the text.
     if b"null" in text or b'{"$' in text or b"\\u0000" in text:
-        return orjson.dumps(_escape(value))
-    return text
+        return orjson.dumps(_escape(value)).decode()
+    return text.decode()
 
 
-def loads(text: str | bytes) -> Value:
+def loads(text: str) -> Value:
     """The value that `dumps` wrote."""
     value = orjson.loads(text)
-    return _unescape(value) if '{"$' in (text if isinstance(text, str) else text.decode()) else value
+    return _unescape(value) if '{"$' in text else value
 
 
-def plain_json(value: Value) -> bytes:
+def plain_json(value: Value) -> str:
     """JSON for derived rows, where people query: no tags, but base64, names of non-finite numbers and no NUL."""
     try:
         text = orjson.dumps(value, default=_plain_default)
     except TypeError:
-        return orjson.dumps(_plain(value))
-    return orjson.dumps(_plain(value)) if b"null" in text or b"\\u0000" in text else text
+        return orjson.dumps(_plain(value)).decode()
+    return orjson.dumps(_plain(value)).decode() if b"null" in text or b"\\u0000" in text else text.decode()
 
 
 def _tag(value: Any) -> Any:

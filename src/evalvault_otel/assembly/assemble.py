@@ -4,8 +4,9 @@
 they arrived. Each step is a module of this package; this one puts them in order and writes the records.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from ..model import Assembly, AssetUse, Finding, RunTrace, Span, StageEvent, Value
 from . import assets, context, findings, nodes, roles, stages
@@ -75,38 +76,39 @@ def _name_stages(work: _Work) -> None:
 
 
 def _asset_uses(work: _Work) -> Iterable[AssetUse]:
-    by_stage: dict[str, list[tuple[Node, assets.Recorded]]] = {}
+    by_stage: dict[str, list[tuple[int, Node, assets.Content, int | None]]] = {}
     for node in work.tree.nodes:
-        owner = node.owner
-        for use in assets.recorded(node):
-            by_stage.setdefault(owner.stage_id if owner else "", []).append((node, use))
+        for content, used_ns in assets.recorded(node):
+            owner = node.owner
+            when = node.span.start_ns if used_ns is None else used_ns
+            by_stage.setdefault(owner.stage_id if owner else "", []).append((when, node, content, used_ns))
     for stage in work.stages:
-        known = [use for _, use in by_stage.get(stage.stage_id, ())]
-        for use in assets.by_convention(stage, known):
-            by_stage.setdefault(stage.stage_id, []).append((stage, use))
+        known = [(content, used_ns) for _, _, content, used_ns in by_stage.get(stage.stage_id, ())]
+        for content, used_ns in assets.by_convention(stage, known):
+            by_stage.setdefault(stage.stage_id, []).append((stage.span.start_ns, stage, content, used_ns))
     for stage_id in sorted(by_stage):
         # Stable: uses of one instant keep the order of spans and of events within a span.
-        ordered = sorted(by_stage[stage_id], key=lambda pair: pair[1].used_ns or pair[0].span.start_ns)
-        for ordinal, (node, use) in enumerate(ordered):
-            yield _asset_use(node, stage_id, ordinal, use)
+        ordered = sorted(by_stage[stage_id], key=itemgetter(0))
+        for ordinal, (_, node, content, used_ns) in enumerate(ordered):
+            yield _asset_use(node, stage_id, ordinal, content, used_ns)
 
 
-def _asset_use(node: Node, stage_id: str, ordinal: int, use: assets.Recorded) -> AssetUse:
+def _asset_use(node: Node, stage_id: str, ordinal: int, used: assets.Content, used_ns: int | None) -> AssetUse:
     return AssetUse(
-        trace_id=node.span.trace_id,
-        stage_id=stage_id,
-        ordinal=ordinal,
-        run_id=node.run_id,
-        kind=use.kind,
-        name=use.name,
-        asset_id=use.asset_id,
-        version=use.version,
-        digest=use.digest,
-        origin=use.origin,
-        fallback=use.fallback,
-        subtype=use.subtype,
-        role=use.role,
-        used_ns=use.used_ns if use.used_ns is None or context.has_time(use.used_ns) else None,
+        node.span.trace_id,
+        stage_id,
+        ordinal,
+        node.run_id,
+        used.kind,
+        used.name,
+        used.asset_id,
+        used.version,
+        used.digest,
+        used.origin,
+        used.fallback,
+        used.subtype,
+        used.role,
+        used_ns if used_ns is not None and context.has_time(used_ns) else None,
     )
 
 

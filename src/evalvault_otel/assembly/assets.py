@@ -5,10 +5,12 @@ An asset belongs to the stage whose span recorded it, or to the nearest stage ab
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..conventions.coerce import boolean, parse_json, text
 from ..conventions.evalvault import ASSET_EVENTS
+from ..model import Value
 from .nodes import Node
 
 _SINGULAR = {
@@ -27,19 +29,22 @@ _CALLS_MODEL = frozenset({"generation", "output", "embedding", "rerank"})
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """One use of an asset as recorded, before it is given to a stage."""
+class Content:
+    """What was used, apart from when and where."""
 
     kind: str
     name: str
-    asset_id: str | None
-    version: str | None
-    digest: str | None
-    origin: str | None
-    fallback: bool
-    subtype: str | None
-    role: str | None
-    used_ns: int | None
+    asset_id: str | None = None
+    version: str | None = None
+    digest: str | None = None
+    origin: str | None = None
+    fallback: bool = False
+    subtype: str | None = None
+    role: str | None = None
+
+
+Recorded = tuple[Content, int | None]
+"""An asset and when it was used, before it is given to a stage."""
 
 
 def recorded(node: Node) -> Iterator[Recorded]:
@@ -58,35 +63,56 @@ _EVENT_KEYS = tuple(f"{_PREFIX}{key}" for key in _ENTRY_KEYS)
 
 
 def _recorded(entry: Mapping[str, Any], keys: tuple[str, ...], used_ns: int | None) -> Iterator[Recorded]:
-    get = entry.get
-    kind, name, asset_id, version, digest, origin, fallback, subtype, role, kind_alias = map(get, keys)
-    asset_id = text(asset_id)
-    kind = text(kind) or text(kind_alias)
-    name = text(name) or asset_id
+    said = map(entry.get, keys)
+    try:
+        content = _content(*said)
+    except TypeError:  # a value that cannot be hashed; what it says is not text anyway
+        content = _content(*(text(value) for value in map(entry.get, keys)))
+    if content is not None:
+        yield content, used_ns
+
+
+# The same few assets are used all the time. Typed, since 1 and 1.0 are different versions.
+@lru_cache(maxsize=10_000, typed=True)
+def _content(  # noqa: PLR0913, PLR0917 - the keys of an entry
+    kind: Value,
+    name: Value,
+    asset_id: Value,
+    version: Value,
+    digest: Value,
+    origin: Value,
+    fallback: Value,
+    subtype: Value,
+    role: Value,
+    kind_alias: Value,
+) -> Content | None:
+    asset_id, version = text(asset_id), text(version)
+    kind, name = text(kind) or text(kind_alias), text(name) or asset_id
     if kind is None or name is None:
-        return
+        return None
     kind = kind.strip().lower()
-    version = text(version)
-    yield Recorded(
-        _SINGULAR.get(kind, kind),
-        name,
-        asset_id,
-        None if version == "unversioned" else version,
-        text(digest),
-        text(origin),
-        bool(boolean(fallback)) or origin == "fallback",
-        text(subtype),
-        text(role),
-        used_ns,
+    return Content(
+        kind=_SINGULAR.get(kind, kind),
+        name=name,
+        asset_id=asset_id,
+        version=None if version == "unversioned" else version,
+        digest=text(digest),
+        origin=text(origin),
+        fallback=bool(boolean(fallback)) or origin == "fallback",
+        subtype=text(subtype),
+        role=text(role),
     )
 
 
 def by_convention(stage: Node, known: Iterable[Recorded]) -> Iterator[Recorded]:
     """Assets that a foreign convention named on the stage, unless the stage recorded that asset itself."""
-    have = {(use.kind, use.name) for use in known}
-    for kind, name_field, version_field in _BY_CONVENTION:
-        name = text(stage.fields.get(name_field))
+    named = [entry for entry in _BY_CONVENTION if entry[1] in stage.fields]
+    if not named:
+        return
+    have = {(content.kind, content.name) for content, _ in known}
+    for kind, name_field, version_field in named:
+        name = text(stage.fields[name_field])
         if name is None or (kind, name) in have or (kind == "model" and stage.stage_type not in _CALLS_MODEL):
             continue
         version = text(stage.fields.get(version_field)) if version_field else None
-        yield Recorded(kind, name, None, version, None, "convention", False, None, None, None)
+        yield Content(kind, name, version=version, origin="convention"), None

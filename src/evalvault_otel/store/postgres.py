@@ -32,8 +32,6 @@ _MAX_CONNECTIONS = 10
 _NAMED = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 # Any constant: all processes of this product take the same advisory lock while they migrate.
 _MIGRATION_LOCK = 7_021_977_310
-# COPY data is handed to the connection in pieces of this size, so that the server works while we go on encoding.
-_COPY_CHUNK = 256 * 1024
 
 
 class PostgresStore(SqlStore):
@@ -123,8 +121,6 @@ class _PostgresTransaction:
         self._staged = staged
 
     def insert(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> None:
-        if table is rows.REJECT:
-            new_rows = [(*row[:-1], f"\\x{row[-1].hex()}") for row in new_rows]
         if new_rows:
             self._copy(f"COPY {table.name} ({', '.join(table.columns)}) FROM STDIN", new_rows)
 
@@ -168,14 +164,8 @@ class _PostgresTransaction:
 
     def _copy(self, statement: str, new_rows: Iterable[tuple[Any, ...]]) -> None:
         with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            buffer = bytearray()
             for row in new_rows:
-                buffer += b"\t".join([_ENCODE[type(value)](value) for value in row])
-                buffer += b"\n"
-                if len(buffer) > _COPY_CHUNK:
-                    copy.write(bytes(buffer))
-                    buffer.clear()
-            copy.write(bytes(buffer))
+                copy.write_row(row)
 
 
 _SPAN_COLUMNS = ", ".join(rows.SPAN.columns)
@@ -206,33 +196,12 @@ def _insert_documents(table: Table) -> str:
 def _documents(table: Table, new_rows: Sequence[tuple[Any, ...]]) -> str:
     documents = [
         {
-            name: orjson.Fragment(value) if type(value) is bytes else value
+            name: orjson.Fragment(value) if name in table.json else value
             for name, value in zip(table.columns, row, strict=True)
         }
         for row in new_rows
     ]
     return orjson.dumps(documents).decode()
-
-
-# COPY text format: backslash, tab and line ends are escaped (PostgreSQL manual, COPY, "Text Format").
-
-
-def _copy_text(value: str) -> bytes:
-    data = value.encode()
-    if b"\\" in data or b"\n" in data or b"\t" in data or b"\r" in data:
-        data = data.replace(b"\\", rb"\\").replace(b"\n", rb"\n").replace(b"\t", rb"\t").replace(b"\r", rb"\r")
-    return data
-
-
-_ENCODE = {
-    str: _copy_text,
-    # JSON text: its control characters are escaped already, only backslashes need it once more.
-    bytes: lambda value: value.replace(b"\\", rb"\\"),
-    int: lambda value: b"%d" % value,
-    float: lambda value: repr(value).encode(),
-    bool: lambda value: b"t" if value else b"f",
-    type(None): lambda _: rb"\N",
-}
 
 
 def _named_params(sql: str) -> str:

@@ -1,6 +1,6 @@
 """Records as table rows and back: the one place that knows the order of columns.
 
-A row is a tuple in the order of its `Table.columns`; JSON columns hold UTF-8 text as `bytes`.
+A row is a tuple in the order of its `Table.columns`; JSON columns hold JSON text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,20 +33,21 @@ _SIGN = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table's name, its columns in row order, and its key."""
+    """A table's name, its columns in row order, its key, and which columns hold JSON."""
 
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
+    json: frozenset[str]
 
 
-def _table(name: str, key: int, columns: str) -> Table:
+def _table(name: str, key: int, columns: str, json: str = "") -> Table:
     names = tuple(columns.split())
-    return Table(name, names, names[:key])
+    return Table(name, names, names[:key], frozenset(json.split()))
 
 
-RESOURCE = _table("resource", 1, "id attributes dropped_attributes schema_url")
-SCOPE = _table("scope", 1, "id name version attributes dropped_attributes schema_url")
+RESOURCE = _table("resource", 1, "id attributes dropped_attributes schema_url", json="attributes")
+SCOPE = _table("scope", 1, "id name version attributes dropped_attributes schema_url", json="attributes")
 SPAN = _table(
     "span",
     2,
@@ -215,7 +216,7 @@ def stage_row(stage: StageEvent, shared: Attributes) -> tuple[Any, ...]:
         stage.span_id,
         stage.derived,
         stage.type_source,
-        orjson.dumps(stage.wrapped_span_ids) if stage.wrapped_span_ids else None,
+        orjson.dumps(stage.wrapped_span_ids).decode() if stage.wrapped_span_ids else None,
         stage.error_type,
         stage.error_message,
         stage.error_fingerprint,
@@ -226,10 +227,10 @@ def stage_row(stage: StageEvent, shared: Attributes) -> tuple[Any, ...]:
     )
 
 
-def _scores_json(stage: StageEvent) -> bytes:
+def _scores_json(stage: StageEvent) -> str:
     """Scores by name; the stage type, with which every name begins, is in the row already."""
     start = len(stage.stage_type) + 1
-    return orjson.dumps({name[start:]: score for name, score in stage.metrics.items()})
+    return orjson.dumps({name[start:]: score for name, score in stage.metrics.items()}).decode()
 
 
 @lru_cache(maxsize=10_000)

@@ -121,25 +121,25 @@ class _SqliteTransaction:
         self._connection = connection
 
     def insert(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> None:
-        self._connection.executemany(_INSERT[table], new_rows if table is rows.REJECT else map(_as_text, new_rows))
+        self._connection.executemany(_INSERT[table], new_rows)
 
     def insert_missing(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
         size = len(table.key)
         sql = f"{_INSERT[table]} ON CONFLICT DO NOTHING"
         added = set()
         for row in new_rows:
-            if self._connection.execute(sql, _as_text(row)).rowcount:
+            if self._connection.execute(sql, row).rowcount:
                 added.add(row[:size])
         return added
 
     def merge(self, table: Table, new_rows: Sequence[tuple[Any, ...]], update: str) -> None:
         sql = f"{_INSERT[table]} ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {update}"
-        self._connection.executemany(sql, map(_as_text, new_rows))
+        self._connection.executemany(sql, new_rows)
 
     def count_conflicts(self, span_rows: Sequence[tuple[Any, ...]]) -> int:
         sql = f"SELECT {', '.join(rows.SPAN.columns[2:-1])} FROM span WHERE trace_id = ? AND span_id = ?"  # noqa: S608 - our own names
         return sum(
-            self._connection.execute(sql, row[:2]).fetchone() != _as_text(row)[2:-1] for row in span_rows
+            self._connection.execute(sql, row[:2]).fetchone() != row[2:-1] for row in span_rows
         )
 
     def lock_dirty(self, trace_id: str) -> bool:
@@ -158,11 +158,6 @@ _INSERT = {
     table: f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"  # noqa: S608 - our own names
     for table in _TABLES
 }
-
-
-def _as_text(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """JSON documents as TEXT, which SQLite's JSON functions read."""
-    return tuple(str(value, "utf-8") if type(value) is bytes else value for value in row)
 
 
 def _statements(sql: str) -> Iterator[str]:

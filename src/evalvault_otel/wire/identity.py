@@ -21,7 +21,7 @@ def scope(name: str, version: str, attributes: Attributes, dropped: int, schema_
 
 
 def _digest(content: list[object]) -> str:
-    return sha256(dumps(content)).hexdigest()[:16]
+    return sha256(dumps(content).encode()).hexdigest()[:16]
 
 
 def invalid_ids(trace_id: str, span_id: str) -> str | None:
