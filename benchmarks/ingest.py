@@ -5,7 +5,7 @@ import psutil
 from tests.support.postgres import PostgresMissing
 from tests.support.server import Server, running_server
 
-from .baseline import plain_rate
+from .baseline import Plain, plain_rate
 from .database import KINDS, Counts, Database, empty_database
 from .driver import LoadFailed, Watched, drive, wait_assembled
 from .figures import Figure, at_least, at_most, skipped, void
@@ -42,12 +42,14 @@ def _figures(kind: str, *, quick: bool) -> list[Figure]:
     if wrong:
         return [void(name, wrong)]
     rate = watched.sent.spans / (watched.sent.seconds + waited)
-    return [at_least(name, rate, _RATE, "spans/s", detail), *_beside(kind, rate / plain, plain, disk)]
+    return [at_least(name, rate, _RATE, "spans/s", detail), *_beside(kind, rate, plain, disk)]
 
 
-def _beside(kind: str, ratio: float, plain: float, disk: float) -> list[Figure]:
+def _beside(kind: str, rate: float, plain: Plain, disk: float) -> list[Figure]:
     """The figures that come with the rate; only those of PostgreSQL have targets."""
-    how = f"plain inserts of the same rows: {plain:,.0f} rows/s"
+    ratio, how = rate / plain.rate, f"plain inserts of the same rows: {plain.rate:,.0f} rows/s"
+    if plain.encoded:
+        how += f"; of rows encoded beforehand: {plain.encoded:,.0f} rows/s, ratio {rate / plain.encoded:.3f}"
     names = f"ingest / plain inserts, {kind}", f"disk per stored span, {kind}"
     if kind == "postgres":
         return [at_least(names[0], ratio, _RATIO, "", how), at_most(names[1], disk / 1000, _DISK_KB, "KB")]

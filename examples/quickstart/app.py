@@ -82,7 +82,7 @@ def _resource(run_id: str, questions: dataset.Dataset) -> Resource:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="quickstart", description="A traced RAG pipeline over Markdown files.")
-    default_corpus = [path for path in (PROJECT / "docs", PROJECT / "README.md") if path.exists()]
+    default_corpus = [PROJECT / "docs"]
     default_run = f"quickstart-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     parser.add_argument("--corpus", type=Path, nargs="+", default=default_corpus, metavar="DIR", help="what to search")
     parser.add_argument("--questions", type=Path, default=HERE / "questions.json", metavar="FILE", help="what to ask")

@@ -9,6 +9,7 @@ from typing import Any
 from .errors import SettingsError
 
 MIB = 1024 * 1024
+_MAX_PORT = 65535
 
 
 def _setting(default: Any, env: str, doc: str) -> Any:
@@ -31,25 +32,31 @@ class Settings:
     http: str = _setting("127.0.0.1:4318", "EVALVAULT_HTTP", "address of the OTLP/HTTP receiver")
     api: str = _setting("127.0.0.1:8000", "EVALVAULT_API", "address of the query API")
     insecure: bool = _setting(
-        False, "EVALVAULT_INSECURE", "allow addresses other than loopback although there is no authentication"
+        default=False,
+        env="EVALVAULT_INSECURE",
+        doc="allow addresses other than loopback although there is no authentication",
     )
     max_request_bytes: int = _setting(
         64 * MIB, "EVALVAULT_MAX_REQUEST_BYTES", "largest OTLP request, as received and after decompression"
     )
     max_queue_bytes: int = _setting(
-        256 * MIB, "EVALVAULT_MAX_QUEUE_BYTES", "bytes of requests that may wait for storage before clients are told to retry"
+        256 * MIB,
+        "EVALVAULT_MAX_QUEUE_BYTES",
+        "bytes of requests that may wait for storage before clients are told to retry",
     )
-    commit_bytes: int = _setting(
-        8 * MIB, "EVALVAULT_COMMIT_BYTES", "bytes of requests put into one transaction"
-    )
+    commit_bytes: int = _setting(8 * MIB, "EVALVAULT_COMMIT_BYTES", "bytes of requests put into one transaction")
     ack_timeout_s: float = _setting(
-        8.0, "EVALVAULT_ACK_TIMEOUT_S", "a request not stored after this time is answered with retry (clients wait 10 s)"
+        8.0,
+        "EVALVAULT_ACK_TIMEOUT_S",
+        "a request not stored after this time is answered with retry (clients wait 10 s)",
     )
     commit_delay_ms: float = _setting(
         2.0, "EVALVAULT_COMMIT_DELAY_MS", "how long a transaction waits for more requests to share it"
     )
     quiet_ms: float = _setting(
-        2000.0, "EVALVAULT_QUIET_MS", "a trace without its root (or with a parent missing) is assembled after this pause"
+        2000.0,
+        "EVALVAULT_QUIET_MS",
+        "a trace without its root (or with a parent missing) is assembled after this pause",
     )
     max_rejects: int = _setting(10_000, "EVALVAULT_MAX_REJECTS", "rejects kept; the oldest go first")
     shutdown_s: float = _setting(10.0, "EVALVAULT_SHUTDOWN_S", "how long a stop waits for requests under way")
@@ -62,7 +69,15 @@ class Settings:
                     f"--{name} {getattr(self, name)} can be reached from other machines and there is no authentication "
                     f"yet: use 127.0.0.1, or pass --insecure if the network in front of it is trusted"
                 )
-        for name in ("max_request_bytes", "max_queue_bytes", "commit_bytes", "ack_timeout_s", "quiet_ms", "max_rejects", "shutdown_s"):
+        for name in (
+            "max_request_bytes",
+            "max_queue_bytes",
+            "commit_bytes",
+            "ack_timeout_s",
+            "quiet_ms",
+            "max_rejects",
+            "shutdown_s",
+        ):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{name} must be greater than 0, not {getattr(self, name)}")
         if self.commit_delay_ms < 0:
@@ -112,7 +127,7 @@ def split_address(address: str) -> tuple[str, int]:
         SettingsError: it is not of that form.
     """
     host, sep, port = address.rpartition(":")
-    if not sep or not port.isdigit() or int(port) > 65535:
+    if not sep or not port.isdigit() or int(port) > _MAX_PORT:
         raise SettingsError(f"{address!r} is not an address: use host:port, for example 127.0.0.1:4317")
     return host.strip("[]") or "127.0.0.1", int(port)
 

@@ -7,6 +7,7 @@ with NUL (databases refuse it), and `{"$map": {…}}` around a map whose only ke
 
 import base64
 import math
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from .text import clean_text, without_surrogates
 
 
 def dumps(value: Value) -> str:
-    """JSON text of any OTLP value. The result never holds `\\u0000` as a character and is valid for every database."""
+    """JSON text of any OTLP value. The result holds no NUL, escaped or not, and is valid for every database."""
     try:
         text = orjson.dumps(value, default=_tag)
     except TypeError:  # a lone surrogate, or an int beyond 64 bits
@@ -71,7 +72,7 @@ def _non_finite_name(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-_UNTAG = {
+_UNTAG: dict[str, Callable[[Any], Value]] = {
     "$bytes": base64.b64decode,
     "$double": float,
     "$text": lambda text: base64.b64decode(text).decode(),

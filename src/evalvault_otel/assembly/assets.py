@@ -15,7 +15,11 @@ from .nodes import Node
 
 _SINGULAR = {
     **{f"{kind}s": kind for kind in ("prompt", "mapping", "source", "schema", "catalog", "resolver", "screen", "tool")},
-    **{"policies": "policy", "queries": "query", "models": "model", "indexes": "index", "indices": "index"},
+    "policies": "policy",
+    "queries": "query",
+    "models": "model",
+    "indexes": "index",
+    "indices": "index",
 }
 _PREFIX = "evalvault.asset."
 
@@ -86,16 +90,15 @@ def _content(  # noqa: PLR0913, PLR0917 - the keys of an entry
     role: Value,
     kind_alias: Value,
 ) -> Content | None:
-    asset_id, version = text(asset_id), text(version)
-    kind, name = text(kind) or text(kind_alias), text(name) or asset_id
-    if kind is None or name is None:
+    said_kind, said_name, said_version = text(kind) or text(kind_alias), text(name) or text(asset_id), text(version)
+    if said_kind is None or said_name is None:
         return None
-    kind = kind.strip().lower()
+    word = said_kind.strip().lower()
     return Content(
-        kind=_SINGULAR.get(kind, kind),
-        name=name,
-        asset_id=asset_id,
-        version=None if version == "unversioned" else version,
+        kind=_SINGULAR.get(word, word),
+        name=said_name,
+        asset_id=text(asset_id),
+        version=None if said_version == "unversioned" else said_version,
         digest=text(digest),
         origin=text(origin),
         fallback=bool(boolean(fallback)) or origin == "fallback",

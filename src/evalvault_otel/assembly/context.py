@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from ..conventions.rules import Part
 from ..conventions.reading import DIALECTS
+from ..conventions.rules import Part
 from ..model import Resource, Value
 from ..text import REPLACEMENT
 from .nodes import Node, Tree

@@ -13,23 +13,36 @@ INFO, WARNING = "info", "warning"
 CODES = {
     "no_root": (
         WARNING,
-        "The trace has no root span: its start and what called it are unknown. The root was not sampled, not sent yet, "
-        "or is made by a service that does not report here.",
+        (
+            "The trace has no root span: its start and what called it are unknown. The root was not sampled, has not "
+            "been sent yet, or is made by a service that does not report here."
+        ),
     ),
-    "missing_parent": (WARNING, "The parent {parent} of span {span} never arrived: the stage hangs one level too high."),
+    "missing_parent": (
+        WARNING,
+        "The parent {parent} of span {span} never arrived: the stage hangs one level too high.",
+    ),
     "cycle": (WARNING, "Span {span} is its own ancestor: its parent link was cut."),
     "attributes_dropped": (
         WARNING,
-        "The SDK dropped {n} attributes of span {span}, the oldest first: query and best-ranked documents may be among "
-        "them. Set OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=10000.",
+        (
+            "The SDK dropped {n} attributes of span {span}, the oldest first: query and best-ranked documents may be "
+            "among them. Set OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=10000."
+        ),
     ),
     "events_dropped": (
         WARNING,
-        "The SDK dropped {n} events of span {span}: asset uses may be among them. Set OTEL_SPAN_EVENT_COUNT_LIMIT=1000.",
+        (
+            "The SDK dropped {n} events of span {span}: asset uses may be among them. "
+            "Set OTEL_SPAN_EVENT_COUNT_LIMIT=1000."
+        ),
     ),
     "documents_truncated": (
         WARNING,
-        "The first documents of span {span} are missing, the best-ranked ones. Set OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=10000.",
+        (
+            "The first documents of span {span} are missing, the best-ranked ones. "
+            "Set OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=10000."
+        ),
     ),
     "convention_conflict": (INFO, "Conventions disagree on span {span}: {detail}."),
     "run_conflict": (WARNING, "{detail}; spans without a run of their own or of an ancestor go to the fallback run."),

@@ -7,11 +7,11 @@ from ..conventions.coerce import number
 from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
+from .context import has_time
 from .findings import time_problem
 from .metrics import stage_metrics
 from .nodes import Node, Tree
 from .outcome import SUCCESS, outcome
-from .context import has_time
 from .roles import Derived, derived
 
 _Note = tuple[str, Node, dict[str, object]]

@@ -4,6 +4,8 @@
 """
 
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from ..errors import EvalVaultError, InvalidInput, MissingExtra, NotFound, SettingsError, Unavailable
 
@@ -25,16 +27,21 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        _app()(arguments, prog_name="evalvault-otel")
+        _command()(arguments)
     except (EvalVaultError, OSError) as exc:
         if debug:
             raise
         sys.stdout.flush()
-        print(f"error: {exc}", file=sys.stderr)
+        sys.stderr.write(f"error: {exc}\n")
         sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(exc, kind)))
 
 
-def _app():  # type: ignore[no-untyped-def]  # the type lives in the package that may be missing
+def _command() -> Callable[[Sequence[str]], object]:
+    """The command line, if the packages it needs are there.
+
+    Raises:
+        MissingExtra: one is not.
+    """
     try:
         from .commands import app
     except ModuleNotFoundError as exc:
@@ -42,4 +49,4 @@ def _app():  # type: ignore[no-untyped-def]  # the type lives in the package tha
         raise MissingExtra(
             f"the command line needs {missing or 'more packages'}: pip install 'evalvault-otel[server]'"
         ) from exc
-    return app
+    return partial(app, prog_name="evalvault-otel")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import demo, serve
+from . import debug, demo, look, serve, stage
 
 app = typer.Typer(
     name="evalvault-otel",
@@ -17,9 +17,13 @@ app = typer.Typer(
 )
 app.command("serve", rich_help_panel="Run")(serve.serve)
 app.command("demo", rich_help_panel="Run")(demo.demo)
+app.command("runs", rich_help_panel="Look")(look.runs)
+app.command("trace", rich_help_panel="Look")(look.trace)
+app.add_typer(debug.app, rich_help_panel="Look")
+app.add_typer(stage.app, rich_help_panel="Look")
 
 
-def _version(asked: bool) -> None:  # noqa: FBT001 - the signature of a typer callback
+def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"evalvault-otel {__version__}")
         raise typer.Exit
@@ -27,7 +31,9 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - the signature of a typer ca
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: FBT002
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: FBT002
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Options for every command."""

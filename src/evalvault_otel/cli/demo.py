@@ -1,5 +1,7 @@
 """`demo`: a server on free ports, a real RAG application that sends its spans to it, and the debug report."""
 
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,10 +23,10 @@ _ASSEMBLY_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Material:
-    """Where the quickstart application and the documentation are."""
+    """Where the quickstart application and the documentation that it searches are."""
 
     app: Path
-    corpus: tuple[Path, ...]
+    docs: Path
 
 
 def demo(
@@ -62,9 +64,9 @@ def _material() -> _Material:
     """
     package = Path(__file__).resolve().parents[1]
     for root in (package / "_bundled", package.parents[1]):
-        app = root / "examples" / "quickstart" / "app.py"
-        if app.is_file() and (root / "docs").is_dir():
-            return _Material(app, (root / "docs", root / "README.md"))
+        material = _Material(root / "examples" / "quickstart" / "app.py", root / "docs")
+        if material.app.is_file() and material.docs.is_dir():
+            return material
     raise EvalVaultError("the quickstart example is not installed: reinstall evalvault-otel from a wheel or a checkout")
 
 
@@ -74,12 +76,13 @@ def _run_application(material: _Material, endpoint: str, run_id: str) -> None:
     Raises:
         EvalVaultError: it failed; its own output says why.
     """
-    corpus = ["--corpus", *(str(path) for path in material.corpus if path.exists())]
-    command = [sys.executable, str(material.app), "--run-id", run_id, *corpus]
+    command = [sys.executable, str(material.app), "--run-id", run_id, "--corpus", str(material.docs)]
     environment = child_environment(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{endpoint}")
     done = subprocess.run(command, env=environment, check=False)  # noqa: S603 - our own example
     if done.returncode:
-        raise EvalVaultError(f"the quickstart application failed with exit code {done.returncode}; see its output above")
+        raise EvalVaultError(
+            f"the quickstart application failed with exit code {done.returncode}; see its output above"
+        )
 
 
 def _wait_until_assembled(store: Store) -> None:
@@ -98,6 +101,15 @@ def _get(url: str) -> str:
 def _say_what_next(address: str, run_id: str) -> None:
     option = "" if address == load().db else f" --db {address}"
     typer.echo(f"\nThe traces are in {address}. Look further:")
+    program = _program()
     for command in (f"runs{option}", f"debug report {run_id}{option}", f"stage summary {run_id}{option}"):
-        typer.echo(f"  evalvault-otel {command}")
-    typer.echo(f"  evalvault-otel serve{option}    then http://127.0.0.1:8000/docs, and point your own application at it")
+        typer.echo(f"  {program} {command}")
+    typer.echo(f"  {program} serve{option}    then http://127.0.0.1:8000/docs, and point your own application at it")
+
+
+def _program() -> str:
+    """How this command can be called again: by name if it is on the PATH, else by its path."""
+    script = Path(sys.executable).with_name("evalvault-otel")
+    if shutil.which("evalvault-otel") or not script.exists():
+        return "evalvault-otel"
+    return os.path.relpath(script)

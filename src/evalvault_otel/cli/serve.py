@@ -12,7 +12,7 @@ from ..settings import load
 from .options import Db, setting
 
 
-def serve(  # noqa: PLR0913, PLR0917 - one parameter per setting
+def serve(
     db: Db = None,
     grpc: Annotated[str | None, setting("grpc")] = None,
     http: Annotated[str | None, setting("http")] = None,
@@ -42,7 +42,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per setting
     server.start()
     _tune_garbage_collector()
     addresses = " ".join(f"{name}={without_password(value)}" for name, value in server.addresses.items())
-    print(f"ready {addresses}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"ready {addresses}\n")
+    sys.stderr.flush()
     stop.wait()
     server.stop()
 

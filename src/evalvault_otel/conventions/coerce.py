@@ -100,11 +100,12 @@ def parse_json(value: Value) -> Any:
     return value if isinstance(value, list | dict) else None
 
 
+_QUESTION_DEPTH = 4
 _QUESTION_KEYS = ("query", "question", "input", "query_str", "query_bundle", "text", "prompt", "content", "value")
 
 
 def question(value: Value) -> str | None:
-    """The question in an input payload: the text itself, or what a JSON payload calls query, question, input, …
+    """The question in an input payload: the text itself, or what a JSON payload calls query, question or the like.
 
     Source: OpenInference `input.value`, whose JSON shape differs by framework.
     """
@@ -115,7 +116,7 @@ def question(value: Value) -> str | None:
 
 
 def _question_in(value: Any, depth: int) -> str | None:
-    if depth > 4:
+    if depth > _QUESTION_DEPTH:
         return None
     if isinstance(value, str):
         return clean_text(value) or None

@@ -5,7 +5,7 @@ Stage types are an open vocabulary: the core words below, `custom.<name>`, or an
 
 import re
 
-from .coerce import anything, boolean, citations, integer, number, question, text, texts, numbers
+from .coerce import anything, boolean, citations, integer, number, numbers, question, text, texts
 from .rules import Dialect, Part, Rule, Typing
 
 RUN_ID = "evalvault.run.id"

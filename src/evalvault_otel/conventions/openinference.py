@@ -189,7 +189,15 @@ def visible(value: Value) -> Value:
 
 DIALECT = Dialect(
     name="openinference",
-    prefixes=("openinference.", "llm.", "retrieval.documents.", "reranker.", "embedding.", "input.value", "output.value"),
+    prefixes=(
+        "openinference.",
+        "llm.",
+        "retrieval.documents.",
+        "reranker.",
+        "embedding.",
+        "input.value",
+        "output.value",
+    ),
     typings=(Typing(SPAN_KIND, types=_KINDS),),
     rules=_RULES,
     flattened=_FLATTENED,

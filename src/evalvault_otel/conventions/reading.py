@@ -94,7 +94,9 @@ def classify(attributes: Attributes, *, is_root: bool) -> tuple[str | None, str,
     if not found:
         return _chain(attributes, is_root=is_root)
     stage_type, key = found[0]
-    differing = [f"{other} says {said}" for said, other in found[1:] if said not in _SAME_AS.get(stage_type, (stage_type,))]
+    differing = [
+        f"{other} says {said}" for said, other in found[1:] if said not in _SAME_AS.get(stage_type, (stage_type,))
+    ]
     conflict = f"{key} says {stage_type}, {', '.join(differing)}; the first wins" if differing else None
     return stage_type, f"attribute:{key}", conflict
 
@@ -150,5 +152,7 @@ def _is_short(value: Value) -> bool:
     if isinstance(value, _SCALARS):
         return True
     if isinstance(value, list):
-        return len(value) <= _MAX_ITEMS and all(isinstance(item, (*_SCALARS, str)) and _is_short(item) for item in value)
+        return len(value) <= _MAX_ITEMS and all(
+            isinstance(item, (*_SCALARS, str)) and _is_short(item) for item in value
+        )
     return False

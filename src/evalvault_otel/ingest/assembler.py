@@ -67,7 +67,7 @@ class Assembler:
             done = self._store.reassemble(trace_id, assemble, now_ns)
         except Unavailable:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever is wrong with one trace, the others go on
             pause = min(2 * self._failed.get(trace_id, (0, _FIRST_RETRY_NS // 2))[1], _LAST_RETRY_NS)
             self._failed[trace_id] = (now_ns + pause, pause)
             self._telemetry.assembly_errors.inc()

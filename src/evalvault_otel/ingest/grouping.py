@@ -50,6 +50,6 @@ def _assembled(spans: tuple[Span, ...]) -> Assembly | None:
     """The assembly, or None if a defect of ours prevents it: the spans are stored all the same, and tried again."""
     try:
         return assemble(spans)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a defect in assembly must not cost the spans
         _LOG.exception("trace %s could not be assembled", spans[0].trace_id)
         return None

@@ -93,7 +93,7 @@ class Ingestor:
             started = time.perf_counter()
             try:
                 self._commit(requests)
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - every waiting request gets its answer
                 for request in requests:
                     if not request.answer.done():
                         request.answer.set_exception(exc)

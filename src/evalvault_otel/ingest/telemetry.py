@@ -7,9 +7,7 @@ class IngestTelemetry:
     """Counters of the way from request to commit. `sent = stored + duplicate + rejected` holds over `spans`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.spans = Counter(
-            "evalvault_spans", "Spans by what became of them", ["outcome"], registry=registry
-        )
+        self.spans = Counter("evalvault_spans", "Spans by what became of them", ["outcome"], registry=registry)
         for outcome in ("stored", "duplicate", "rejected"):
             self.spans.labels(outcome)
         self.conflicts = Counter(

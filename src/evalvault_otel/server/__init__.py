@@ -1,0 +1,1 @@
+"""The server: receivers, query API, and how they are put together."""

@@ -1,4 +1,5 @@
 """Minimal until the real one lands."""
+
 from fastapi import FastAPI
 
 

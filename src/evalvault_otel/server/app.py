@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from ..errors import Unavailable
-from ..ingest import Assembler, IngestTelemetry, Ingestor
+from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, split_address
 from ..store import Pauses, Store, open_store
 from .api import create_api

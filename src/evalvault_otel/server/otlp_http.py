@@ -17,7 +17,9 @@ from .receiver import Receiver
 _LOG = logging.getLogger(__name__)
 _WORKERS = 64
 _ENCODINGS = {encoding.value: encoding for encoding in Encoding}
-_NOT_SERVED = "this server takes traces only: POST /v1/traces (set OTEL_METRICS_EXPORTER=none and OTEL_LOGS_EXPORTER=none)"
+_NOT_SERVED = (
+    "this server takes traces only: POST /v1/traces (set OTEL_METRICS_EXPORTER=none and OTEL_LOGS_EXPORTER=none)"
+)
 
 
 def create_otlp_http(receiver: Receiver, settings: Settings) -> Starlette:
@@ -47,7 +49,7 @@ def create_otlp_http(receiver: Receiver, settings: Settings) -> Starlette:
             return _refusal(encoding, Failure(415, failure(exc).grpc_code, str(exc)))
         except EvalVaultError as exc:
             return _refusal(encoding, failure(exc))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - every error has an answer
             _LOG.exception("export failed")
             return _refusal(encoding, failure(exc))
         return _response(success_body(encoding, accepted), encoding, 200)

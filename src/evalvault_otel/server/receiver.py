@@ -5,7 +5,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 
 from ..errors import EvalVaultError, Unavailable
-from ..ingest import IngestTelemetry, Ingestor
+from ..ingest import Ingestor, IngestTelemetry
 from ..settings import Settings
 from ..wire import Decoded, otlp_json, protobuf
 from ..wire.answer import Accepted, Encoding

@@ -4,6 +4,7 @@ Rows travel by COPY: straight into the table where their keys are known to be fr
 other rows or other writers may hold the key.
 """
 
+import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,9 +26,13 @@ from .migrations import scripts
 from .rows import Table
 from .writing import Pauses, SqlStore
 
+# The pool's warnings repeat, for each attempt, what the caller is told once.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
 _CONNECT_TIMEOUT_S = 5
-_POOL_TIMEOUT_S = 5.0
-_MAX_CONNECTIONS = 10
+_POOL_TIMEOUT_S = 2.0
+_MAX_READERS = 8
+_MAX_WRITERS = 4
 # A `:name` that is not part of a `::cast`.
 _NAMED = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 # Any constant: all processes of this product take the same advisory lock while they migrate.
@@ -41,43 +46,40 @@ class PostgresStore(SqlStore):
 
     def __init__(self, url: str, pauses: Pauses | None = None, max_rejects: int = 10_000) -> None:
         super().__init__(pauses or Pauses(), max_rejects)
-        self._pool = ConnectionPool(
-            url,
-            kwargs={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "evalvault-otel"},
-            min_size=1,
-            max_size=_MAX_CONNECTIONS,
-            timeout=_POOL_TIMEOUT_S,
-            configure=_configure,
-            open=False,
-            name="evalvault-store",
-        )
+        self._url = url
+        # Reports may keep all reading connections busy; ingest never waits for them.
+        self._reads = _pool(url, "evalvault-read", _MAX_READERS)
+        self._writes = _pool(url, "evalvault-write", _MAX_WRITERS)
         self._opening = threading.Lock()
+        self._closed = False
         self._staged: WeakKeyDictionary[Connection[Any], _Staging] = WeakKeyDictionary()
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection[Any]]:
+    def _connection(self, pool: ConnectionPool[Connection[Any]]) -> Iterator[Connection[Any]]:
         with _translated():
             with self._opening:
-                if self._pool.closed:
-                    self._pool.open()
-            with self._pool.connection() as connection:
+                if self._closed:
+                    raise Unavailable("the store is closed")
+                if pool.closed:
+                    pool.open()
+            with pool.connection() as connection:
                 yield connection
 
     @contextmanager
     def _begin(self, *, durable: bool) -> Iterator["_PostgresTransaction"]:
-        with self._connection() as connection:
+        with self._connection(self._writes) as connection:
             if not durable:
                 connection.execute("SET LOCAL synchronous_commit = off")
             yield _PostgresTransaction(connection, self._staged.setdefault(connection, _Staging()))
 
     @contextmanager
     def _snapshot(self) -> Iterator["_PostgresTransaction"]:
-        with self._connection() as connection:
+        with self._connection(self._reads) as connection:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield _PostgresTransaction(connection, _Staging())
 
     def _fetch(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-        with self._connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        with self._connection(self._reads) as connection, connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(_named_params(sql), params).fetchall()
 
     def migrate(self) -> int:
@@ -94,7 +96,10 @@ class PostgresStore(SqlStore):
 
     def ping(self) -> None:
         """See `Store.ping`."""
-        self._fetch("SELECT COUNT(*) AS n FROM migration", {})
+        # A connection of its own: it fails at once and says why, where the pool would only wait.
+        with _translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
+            if connection.execute("SELECT to_regclass('migration')").fetchone() == (None,):
+                raise Unavailable("the database has no tables of evalvault-otel: start `evalvault-otel serve` with it")
 
     def due_traces(self, now_ns: int, limit: int) -> list[str]:
         """See `Store.due_traces`."""
@@ -103,7 +108,10 @@ class PostgresStore(SqlStore):
 
     def close(self) -> None:
         """See `Store.close`."""
-        self._pool.close()
+        with self._opening:
+            self._closed = True
+        for pool in (self._reads, self._writes):
+            pool.close()
 
 
 @dataclass(slots=True)
@@ -169,7 +177,9 @@ class _PostgresTransaction:
 
 
 _SPAN_COLUMNS = ", ".join(rows.SPAN.columns)
-_INSERT_SPANS = f"INSERT INTO span ({_SPAN_COLUMNS}) SELECT {_SPAN_COLUMNS} FROM incoming_span ORDER BY trace_id, span_id"
+_INSERT_SPANS = (
+    f"INSERT INTO span ({_SPAN_COLUMNS}) SELECT {_SPAN_COLUMNS} FROM incoming_span ORDER BY trace_id, span_id"  # noqa: S608 - our own names
+)
 
 
 def _compared(alias: str) -> str:
@@ -183,14 +193,14 @@ def _compared(alias: str) -> str:
 _COUNT_CONFLICTS = f"""
 SELECT count(*) FROM incoming_span AS i JOIN span AS s ON s.trace_id = i.trace_id AND s.span_id = i.span_id
 WHERE ({_compared("i")}) IS DISTINCT FROM ({_compared("s")})
-"""
+"""  # noqa: S608 - our own names
 
 
 def _insert_documents(table: Table) -> str:
     """An insert of rows that come as one JSON array: a single round trip for a few small rows."""
     columns = ", ".join(table.columns)
     source = f"json_populate_recordset(CAST(NULL AS {table.name}), %s)"
-    return f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {source} ORDER BY {', '.join(table.key)}"
+    return f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {source} ORDER BY {', '.join(table.key)}"  # noqa: S608 - our own names
 
 
 def _documents(table: Table, new_rows: Sequence[tuple[Any, ...]]) -> str:
@@ -214,13 +224,26 @@ def _numbered_params(sql: str) -> str:
     return sql.replace("?", "%s")
 
 
+def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
+    return ConnectionPool(
+        url,
+        kwargs={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": name},
+        min_size=1,
+        max_size=size,
+        timeout=_POOL_TIMEOUT_S,
+        configure=_configure,
+        open=False,
+        name=name,
+    )
+
+
 def _configure(connection: Connection[Any]) -> None:
     set_json_loads(orjson.loads, connection)
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """psycopg's errors as ours, once."""
+    """Psycopg's errors as ours, once."""
     try:
         yield
     except EvalVaultError:
@@ -228,4 +251,4 @@ def _translated() -> Iterator[None]:
     except (psycopg.DataError, psycopg.IntegrityError) as exc:
         raise InvalidInput(f"PostgreSQL refuses a value: {exc}") from exc
     except psycopg.Error as exc:
-        raise Unavailable(f"PostgreSQL: {exc}") from exc
+        raise Unavailable(f"PostgreSQL: {str(exc).splitlines()[0] if str(exc) else type(exc).__name__}") from exc

@@ -97,7 +97,11 @@ class SqliteStore(SqlStore):
 
     def ping(self) -> None:
         """See `Store.ping`."""
-        self._fetch("SELECT COUNT(*) AS n FROM migration", {})
+        remedy = "start `evalvault-otel serve` with it, or name another one with --db"
+        if not self._path.exists():
+            raise Unavailable(f"there is no database {self._path}: {remedy}")
+        if not self._fetch("SELECT name FROM sqlite_master WHERE name = 'migration'", {}):
+            raise Unavailable(f"the database {self._path} has no tables of evalvault-otel: {remedy}")
 
     def due_traces(self, now_ns: int, limit: int) -> list[str]:
         """See `Store.due_traces`."""
@@ -138,9 +142,7 @@ class _SqliteTransaction:
 
     def count_conflicts(self, span_rows: Sequence[tuple[Any, ...]]) -> int:
         sql = f"SELECT {', '.join(rows.SPAN.columns[2:-1])} FROM span WHERE trace_id = ? AND span_id = ?"  # noqa: S608 - our own names
-        return sum(
-            self._connection.execute(sql, row[:2]).fetchone() != row[2:-1] for row in span_rows
-        )
+        return sum(self._connection.execute(sql, row[:2]).fetchone() != row[2:-1] for row in span_rows)
 
     def lock_dirty(self, trace_id: str) -> bool:
         # BEGIN IMMEDIATE already holds the one write lock of the file.

@@ -1,8 +1,9 @@
 """The writing half of a store: one flow for every database, over a handful of primitives.
 
-Dictionary rows (resources, scopes, assets) come first, in a transaction of their own. Then: claims on traces, spans, marks on older traces, derived rows, rejects,
-runs. Every step takes its rows in key order and every writer takes the steps in this order, so writers cannot wait for
-each other in a circle; the run rows, which all writers share, come last and are held only until the commit.
+Dictionary rows (resources, scopes, assets) go first, in a transaction of their own. Then, in one transaction: claims on
+traces, spans, marks on older traces, derived rows, rejects, runs. Every step takes its rows in key order and every
+writer takes the steps in this order, so writers cannot wait for each other in a circle; the run rows, which all writers
+share, come last and are held only until the commit.
 """
 
 from abc import abstractmethod

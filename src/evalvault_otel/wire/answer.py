@@ -81,7 +81,7 @@ def failure_body(encoding: Encoding, failed: Failure) -> bytes:
     """A `google.rpc.Status` with its details."""
     if encoding is Encoding.JSON:
         return orjson.dumps({"code": failed.grpc_code, "message": failed.message})
-    return status(failed).SerializeToString()
+    return bytes(status(failed).SerializeToString())
 
 
 def status(failed: Failure) -> Status:

@@ -17,6 +17,7 @@ from ..model import Attributes, Reject, Resource, Scope, Span, SpanEvent, SpanLi
 from . import Decoded, identity
 
 _MAX_DEPTH = 64
+_SHOWN = 60
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -40,7 +41,9 @@ def decode(data: bytes) -> Decoded:
 
 def _decode_resource(resource_spans: Mapping[str, Any], decoded: Decoded) -> None:
     proto = _object(resource_spans, "resource")
-    resource = identity.resource(_attributes(proto), _int(proto, "droppedAttributesCount"), _text(resource_spans, "schemaUrl"))
+    resource = identity.resource(
+        _attributes(proto), _int(proto, "droppedAttributesCount"), _text(resource_spans, "schemaUrl")
+    )
     for scope_spans in _objects(resource_spans, "scopeSpans"):
         scope = _decode_scope(_object(scope_spans, "scope"), _text(scope_spans, "schemaUrl"))
         for span in _objects(scope_spans, "spans"):
@@ -201,12 +204,13 @@ def _in_range(proto: Mapping[str, Any], field: str, low: int, high: int) -> int:
 
 
 def _double(value: Any) -> float:
+    problem = f"doubleValue must be a number, not {_short(value)}"
+    if isinstance(value, bool):
+        raise Undecodable(problem)
     try:
-        if isinstance(value, bool):
-            raise TypeError
         return float(value)
     except (TypeError, ValueError) as exc:
-        raise Undecodable(f"doubleValue must be a number, not {_short(value)}") from exc
+        raise Undecodable(problem) from exc
 
 
 def _bool(value: Any) -> bool:
@@ -224,7 +228,7 @@ def _bytes(value: Any) -> bytes:
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def encode(spans: Sequence[Span]) -> bytes:

@@ -1,5 +1,5 @@
 -- Reads of every database. Texts with a `$1`, and the words `percentiles`, `each_metric`, `metric`, `text_attribute`,
--- `limits`, `list`, `floors` and `changed`, are in the dialect's file. Casts in sums: PostgreSQL would answer in decimals.
+-- `limits`, `list`, `floors`, `changed` and `of_trace`, are in the dialect's file. Casts in sums: PostgreSQL would answer in decimals.
 -- Lists given as JSON are materialized and joined from the left: SQLite would read them again for every row.
 
 -- name: failed
@@ -314,8 +314,8 @@ WHERE n.place = 1
 ORDER BY n.kind, n.name, COALESCE(n.first_ns, 0), n.v
 
 -- name: version_metrics
--- Traces that used one version only. The stages to measure are told by their type and not by a join with their uses:
--- a join of two lists that the planner knows nothing about can take a minute.
+-- Traces that used one version only; of these, stages of the types that used the asset. `of_trace` looks rows up by
+-- trace: right after an import there are no statistics, and a free join of two long lists then takes a minute.
 WITH changed AS MATERIALIZED ({changed}),
 single AS MATERIALIZED (
     SELECT kind, name, trace_id, min(v) AS v, min(measured_types) AS measured_types
@@ -323,7 +323,7 @@ single AS MATERIALIZED (
 ),
 measured AS MATERIALIZED (
     SELECT g.kind, g.name, g.v, s.stage_type, s.metrics, CASE WHEN NOT s.derived THEN s.duration_ms END AS duration_ms
-    FROM single AS g JOIN stage_event AS s ON s.trace_id = g.trace_id
+    FROM single AS g {of_trace(stage_event)}
     WHERE s.run_id = :run_id AND g.measured_types LIKE '%,' || replace(s.stage_type, '_', '\_') || ',%' ESCAPE '\'
 ),
 scored AS (
@@ -334,8 +334,9 @@ scored AS (
     SELECT s.kind, s.name, s.v, s.stage_type || '.latency_ms', s.duration_ms
     FROM measured AS s WHERE s.duration_ms IS NOT NULL
     UNION ALL
-    SELECT g.kind, g.name, g.v, 'trace.error_rate', CASE WHEN t.errors > 0 THEN 1.0 ELSE 0.0 END
-    FROM single AS g JOIN run_trace AS t ON t.trace_id = g.trace_id AND t.run_id = :run_id
+    SELECT g.kind, g.name, g.v, 'trace.error_rate', CASE WHEN s.errors > 0 THEN 1.0 ELSE 0.0 END
+    FROM single AS g {of_trace(run_trace)}
+    WHERE s.run_id = :run_id
 )
 SELECT kind, name, v AS version, metric_name, count(*) AS count, avg(x) AS avg, avg(x * x) AS avg_square
 FROM scored

@@ -25,3 +25,6 @@ SELECT * FROM jsonb_to_recordset(CAST(:floors AS jsonb))
 -- name: changed
 SELECT * FROM jsonb_to_recordset(CAST(:changed AS jsonb))
     AS r (kind text, name text, by_digest boolean, measured_types text)
+
+-- name: of_trace
+CROSS JOIN LATERAL (SELECT * FROM $1 AS x WHERE x.trace_id = g.trace_id OFFSET 0) AS s

@@ -29,3 +29,6 @@ FROM json_each(:floors)
 SELECT json_extract(value, '$.kind') AS kind, json_extract(value, '$.name') AS name,
     json_extract(value, '$.by_digest') AS by_digest, json_extract(value, '$.measured_types') AS measured_types
 FROM json_each(:changed)
+
+-- name: of_trace
+CROSS JOIN $1 AS s ON s.trace_id = g.trace_id

@@ -1,0 +1,96 @@
+"""`runs` and `trace`: what is there, and one trace with its stages."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from ..analysis.bottlenecks import in_tree_order
+from ..analysis.figures import duration, iso
+from ..analysis.stage_json import stage_json
+from ..errors import NotFound
+from ..model import AssetUse, StageEvent
+from ..store.records import RunFilter
+from .options import AsJson, Db, Limit, reading_store
+from .output import print_json, print_table
+
+
+def runs(
+    db: Db = None,
+    service: Annotated[str | None, typer.Option(help="Only runs of this service.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only runs of this kind: online, offline, canary, …")] = None,
+    q: Annotated[str | None, typer.Option(help="Only runs whose id, name or dataset contains this.")] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, the latest first.
+
+    Example: `evalvault-otel runs --kind offline`
+    """
+    store = reading_store(db)
+    page = store.runs(RunFilter(service=service, kind=kind, q=q), limit)
+    if not page.items:
+        raise NotFound("no run found: send traces to `evalvault-otel serve`, or try `evalvault-otel demo`")
+    if as_json:
+        print_json(page.items)
+        return
+    columns = ("RUN", "KIND", "SERVICE", "LAST TRACE", "TRACES", "FAILED", "STAGES", "ERRORS")
+    lines = (
+        (run.run_id, run.kind, run.service, iso(run.last_ns), run.traces, run.failed_traces, run.stages, run.errors)
+        for run in page.items
+    )
+    print_table(columns, lines, numbers=columns[4:])
+    if page.next_cursor:
+        typer.echo(f"… {page.total - len(page.items)} more: use --limit" if page.total > 0 else "… more: use --limit")
+
+
+def trace(
+    trace_id: Annotated[str, typer.Argument(help="32 hex digits.")],
+    db: Db = None,
+    why: Annotated[bool, typer.Option("--why", help="Show what made each span the stage that it is.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a trace: its stages as a tree, the assets they used, and what to know about it.
+
+    Example: `evalvault-otel trace 4bf92f3577b34da6a3ce929d0e0e4736 --why`
+    """
+    store = reading_store(db)
+    trace_id = trace_id.strip().lower()
+    found = store.trace(trace_id)
+    stages, uses, findings = store.trace_stages(trace_id), store.asset_uses(trace_id), store.findings(trace_id)
+    if as_json:
+        print_json({"trace": found, "stages": list(map(stage_json, stages)), "assets": uses, "findings": findings})
+        return
+    typer.echo(f"trace {trace_id}  run {found.run_id or '-'}  {found.span_count} spans  from {iso(found.first_ns)}")
+    if not found.assembled:
+        typer.echo("not assembled yet: its root span has not arrived, or it came just now")
+    columns = ("STAGE", "NAME", "STATUS", "DURATION", "SELF", "SPAN", *(("WHY",) if why else ()), "ASSETS")
+    print_table(columns, _stage_lines(stages, uses, why=why), numbers=("DURATION", "SELF"))
+    for finding in findings:
+        typer.echo(f"{finding.severity}: {finding.detail}")
+
+
+def _stage_lines(stages: list[StageEvent], uses: list[AssetUse], *, why: bool) -> Iterator[tuple[object, ...]]:
+    by_stage: dict[str, list[str]] = {}
+    for use in uses:
+        by_stage.setdefault(use.stage_id, []).append(_asset(use))
+    for stage, depth in in_tree_order(stages):
+        yield (
+            "  " * depth + stage.stage_type,
+            stage.stage_name,
+            stage.status if stage.error_message is None else f"{stage.status}: {stage.error_message.splitlines()[0]}",
+            _ms(stage.duration_ms),
+            _ms(stage.self_ms),
+            stage.span_id,
+            *((stage.type_source,) if why else ()),
+            ", ".join(by_stage.get(stage.stage_id, ())),
+        )
+
+
+def _asset(use: AssetUse) -> str:
+    version = f" (v{use.version})" if use.version else ""
+    return f"{use.kind} {use.name}{' (fallback)' if use.fallback else version}"
+
+
+def _ms(value: float | None) -> Any:
+    return None if value is None else duration(value)

@@ -1,0 +1,35 @@
+"""Tables for people, JSON for programs."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+# In a pipe there is no width to fit: lines are never broken.
+_PIPE_WIDTH = 10_000
+
+
+def print_json(value: Any) -> None:
+    """A record, or list of records, as indented JSON."""
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_table(columns: Sequence[str], lines: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()) -> None:
+    """A table: with rules on a terminal, plain columns in a pipe. Columns in `numbers` are set to the right."""
+    terminal = sys.stdout.isatty()
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=not terminal)
+    for line in lines:
+        table.add_row(*(_cell(value) for value in line))
+    console = Console(width=None if terminal else _PIPE_WIDTH, highlight=False, markup=False, emoji=False)
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)
