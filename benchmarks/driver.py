@@ -23,10 +23,15 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The load's result, and CPU time per acknowledged span in microseconds by process group."""
+    """The load's result, and CPU time per acknowledged span in microseconds by process group.
+
+    `others` is the share of the machine (all cores) that programs of no concern to us took meanwhile: a figure
+    measured beside a busy neighbour is too low.
+    """
 
     sent: Sent
     cpu_us: Mapping[str, float]
+    others: float
 
 
 def drive(server: Server, database: Database, **options: object) -> Watched:
@@ -44,13 +49,15 @@ def drive(server: Server, database: Database, **options: object) -> Watched:
         lines = iter(process.stdout or ())
         if next(lines, "").strip() != "measuring":
             raise LoadFailed(f"the load generator ended with code {process.wait()}")
-        before = {name: _cpu_seconds(group) for name, group in groups.items()}
+        before, busy = _spent(groups), _busy_seconds()
         answer = next(lines, "")
-        after = {name: _cpu_seconds(group) for name, group in groups.items() if group.is_running()}
+        after, busy = _spent(groups), _busy_seconds() - busy
     sent = Sent(**json.loads(answer)) if answer else None
     if sent is None or sent.errors or not sent.spans:
         raise LoadFailed(f"refused: {sent.errors}" if sent else "no result")
-    return Watched(sent, {name: 1e6 * (after[name] - before[name]) / sent.spans for name in after})
+    ours = {name: after[name] - before[name] for name in after}
+    others = max(0.0, busy - sum(ours.values())) / (sent.seconds * psutil.cpu_count())
+    return Watched(sent, {name: 1e6 * seconds / sent.spans for name, seconds in ours.items()}, others)
 
 
 def wait_assembled(database: Database) -> float:
@@ -75,6 +82,16 @@ def _database_process(database: Database) -> dict[str, psutil.Process]:
         return {}
     first_line = "SELECT split_part(pg_read_file('postmaster.pid'), chr(10), 1)"
     return {"postgres": psutil.Process(int(database.query(first_line)[0][0]))}
+
+
+def _spent(groups: Mapping[str, psutil.Process]) -> dict[str, float]:
+    return {name: _cpu_seconds(group) for name, group in groups.items() if group.is_running()}
+
+
+def _busy_seconds() -> float:
+    """CPU time that all programs of the machine have taken so far."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

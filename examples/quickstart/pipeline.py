@@ -146,7 +146,7 @@ class Pipeline:
 
 def _slow_reranks(dataset: Dataset, seed: int) -> dict[str, float]:
     """Seconds of pause by question id: one question in seven meets a cold cross-encoder (a sleep stands for it)."""
-    chance = random.Random(seed)  # noqa: S311  the same for the same seed is what is wanted here
+    chance = random.Random(seed)  # noqa: S311 - the same for the same seed is what is wanted here
     ids = [question.id for question in dataset.questions]
     return {id_: chance.uniform(*SLOW_SECONDS) for id_ in chance.sample(ids, len(ids) // SLOW_ONE_IN)}
 

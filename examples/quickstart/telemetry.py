@@ -83,7 +83,7 @@ def otlp_exporter() -> SpanExporter:
     if protocol != "grpc":
         return HttpExporter()
     # Imported here, because most installations have the HTTP exporter only.
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415 - only where it is wanted
         OTLPSpanExporter as GrpcExporter,
     )
 

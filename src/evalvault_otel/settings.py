@@ -40,7 +40,7 @@ class Settings:
         64 * MIB, "EVALVAULT_MAX_REQUEST_BYTES", "largest OTLP request, as received and after decompression"
     )
     max_queue_bytes: int = _setting(
-        256 * MIB,
+        128 * MIB,
         "EVALVAULT_MAX_QUEUE_BYTES",
         "bytes of requests that may wait for storage before clients are told to retry",
     )

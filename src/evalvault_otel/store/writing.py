@@ -22,23 +22,26 @@ from .rows import Table
 # Version of conventions and assembly rules that made the derived rows; raise it when they change.
 MAPPING_VERSION = 1
 
-# A trace is assembled again after a pause that doubles each time, so that a trace which goes on for hours is not
-# assembled for each of its spans; spans that keep coming postpone it by at most this many pauses.
 _MAX_KNOWN = 100_000
-_MAX_DOUBLINGS = 6
-_MAX_POSTPONED = 4
+
+# A trace is assembled again after a pause that doubles each time, so that a trace which goes on for hours is not
+# assembled for each of its spans. Spans that keep coming postpone it, but not for ever: to four times the first pause,
+# later to the pause itself. The row that marks a trace carries the pause as the way from `dirty_since_ns` to `due_ns`.
+_MAX_DOUBLINGS = 5
+_POSTPONED_DOUBLINGS = 2
+_PAUSE = "(excluded.due_ns - excluded.dirty_since_ns)"
+_DOUBLINGS = f"CASE WHEN trace.assemblies < {_MAX_DOUBLINGS} THEN trace.assemblies ELSE {_MAX_DOUBLINGS} END"
+_SINCE = "CASE WHEN trace.dirty THEN trace.dirty_since_ns ELSE excluded.dirty_since_ns END"
+_NEXT = f"excluded.dirty_since_ns + {_PAUSE} * (1 << ({_DOUBLINGS}))"
+_LATEST = f"""({_SINCE}) + {_PAUSE} * (
+    1 << CASE WHEN trace.assemblies < {_POSTPONED_DOUBLINGS} THEN {_POSTPONED_DOUBLINGS} ELSE {_DOUBLINGS} END
+)"""
 
 _MARK_TRACE = f"""
     span_count = trace.span_count + excluded.span_count,
     root_span_id = COALESCE(trace.root_span_id, excluded.root_span_id),
-    dirty_since_ns = CASE WHEN trace.dirty THEN trace.dirty_since_ns ELSE excluded.dirty_since_ns END,
-    due_ns = CASE
-        WHEN trace.dirty AND trace.dirty_since_ns + {_MAX_POSTPONED} * (excluded.due_ns - excluded.dirty_since_ns)
-            < excluded.due_ns
-        THEN trace.dirty_since_ns + {_MAX_POSTPONED} * (excluded.due_ns - excluded.dirty_since_ns)
-        ELSE excluded.dirty_since_ns + (excluded.due_ns - excluded.dirty_since_ns)
-            * (1 << CASE WHEN trace.assemblies < {_MAX_DOUBLINGS} THEN trace.assemblies ELSE {_MAX_DOUBLINGS} END)
-        END,
+    dirty_since_ns = {_SINCE},
+    due_ns = CASE WHEN {_LATEST} < {_NEXT} THEN {_LATEST} ELSE {_NEXT} END,
     dirty = excluded.dirty
 """
 
