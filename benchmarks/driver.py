@@ -56,7 +56,7 @@ def drive(server: Server, database: Database, **options: object) -> Watched:
     if sent is None or sent.errors or not sent.spans:
         raise LoadFailed(f"refused: {sent.errors}" if sent else "no result")
     ours = {name: after[name] - before[name] for name in after}
-    others = max(0.0, busy - sum(ours.values())) / (sent.seconds * psutil.cpu_count())
+    others = max(0.0, busy - sum(ours.values())) / (sent.seconds * (psutil.cpu_count() or 1))
     return Watched(sent, {name: 1e6 * seconds / sent.spans for name, seconds in ours.items()}, others)
 
 

@@ -89,7 +89,6 @@ _FIELDS = _rules(
 
 DIALECT = Dialect(
     name="evalvault",
-    prefixes=("evalvault.",),
     typings=(Typing(STAGE_TYPE, parse=stage_type),),
     rules=(*_IDENTITY, *_CONTEXT, *_FIELDS),
 )

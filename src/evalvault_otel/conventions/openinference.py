@@ -189,15 +189,6 @@ def visible(value: Value) -> Value:
 
 DIALECT = Dialect(
     name="openinference",
-    prefixes=(
-        "openinference.",
-        "llm.",
-        "retrieval.documents.",
-        "reranker.",
-        "embedding.",
-        "input.value",
-        "output.value",
-    ),
     typings=(Typing(SPAN_KIND, types=_KINDS),),
     rules=_RULES,
     flattened=_FLATTENED,

@@ -54,7 +54,6 @@ class Dialect:
     """
 
     name: str
-    prefixes: tuple[str, ...]
     typings: tuple[Typing, ...]
     rules: tuple[Rule, ...]
     flattened: Mapping[str, "Unfold"] = field(default_factory=dict)
