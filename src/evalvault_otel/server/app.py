@@ -38,7 +38,7 @@ def build(settings: Settings) -> "Server":
     receiver = Receiver(ingestor, settings, telemetry)
     web = WebServers()
     http = web.add(create_otlp_http(receiver, settings), settings.http)
-    api = web.add(create_api(store, settings, registry), settings.api)
+    api = web.add(create_api(store, registry), settings.api)
     grpc_server = GrpcServer(receiver, settings)
     host = split_address(settings.grpc)[0]
     addresses = {"grpc": f"{host}:{grpc_server.port}", "http": http, "api": api, "db": settings.db}

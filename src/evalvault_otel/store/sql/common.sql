@@ -1,5 +1,6 @@
 -- Reads of every database. Texts with a `$1`, and the words `percentiles`, `each_metric`, `metric`, `text_attribute`,
--- `limits`, `list`, `floors`, `changed` and `of_trace`, are in the dialect's file. Casts in sums: PostgreSQL would answer in decimals.
+-- `limits`, `list`, `floors`, `changed` and `of_trace`, are in the dialect's file.
+-- Casts in sums: PostgreSQL would answer in decimals.
 -- Lists given as JSON are materialized and joined from the left: SQLite would read them again for every row.
 
 -- name: failed
@@ -60,12 +61,12 @@ ORDER BY t.run_id
 
 -- name: trace_stages
 SELECT * FROM v_stage WHERE trace_id = :trace_id
-AND run_id = :run_id -- if run_id
+AND run_id || '' = :run_id -- if run_id
 ORDER BY CASE WHEN started_ns IS NULL THEN 1 ELSE 0 END, started_ns, stage_id
 
 -- name: trace_assets
 SELECT * FROM v_asset_use WHERE trace_id = :trace_id
-AND run_id = :run_id -- if run_id
+AND run_id || '' = :run_id -- if run_id
 ORDER BY stage_id, ordinal
 
 -- name: trace_findings
@@ -315,7 +316,8 @@ ORDER BY n.kind, n.name, COALESCE(n.first_ns, 0), n.v
 
 -- name: version_metrics
 -- Traces that used one version only; of these, stages of the types that used the asset. `of_trace` looks rows up by
--- trace: right after an import there are no statistics, and a free join of two long lists then takes a minute.
+-- trace: right after an import there are no statistics, and a free join of two long lists then takes a minute. For the
+-- same reason `|| ''` keeps SQLite from looking stages up by run.
 WITH changed AS MATERIALIZED ({changed}),
 single AS MATERIALIZED (
     SELECT kind, name, trace_id, min(v) AS v, min(measured_types) AS measured_types
@@ -324,7 +326,7 @@ single AS MATERIALIZED (
 measured AS MATERIALIZED (
     SELECT g.kind, g.name, g.v, s.stage_type, s.metrics, CASE WHEN NOT s.derived THEN s.duration_ms END AS duration_ms
     FROM single AS g {of_trace(stage_event)}
-    WHERE s.run_id = :run_id AND g.measured_types LIKE '%,' || replace(s.stage_type, '_', '\_') || ',%' ESCAPE '\'
+    WHERE s.run_id || '' = :run_id AND g.measured_types LIKE '%,' || replace(s.stage_type, '_', '\_') || ',%' ESCAPE '\'
 ),
 scored AS (
     SELECT s.kind, s.name, s.v, s.stage_type || '.' || m.key AS metric_name, CAST(m.value AS double precision) AS x
@@ -336,7 +338,7 @@ scored AS (
     UNION ALL
     SELECT g.kind, g.name, g.v, 'trace.error_rate', CASE WHEN s.errors > 0 THEN 1.0 ELSE 0.0 END
     FROM single AS g {of_trace(run_trace)}
-    WHERE s.run_id = :run_id
+    WHERE s.run_id || '' = :run_id
 )
 SELECT kind, name, v AS version, metric_name, count(*) AS count, avg(x) AS avg, avg(x * x) AS avg_square
 FROM scored
