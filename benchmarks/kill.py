@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.postgres import PostgresMissing
 from tests.support.server import Server, running_server, start_server
 
+from .attempt import attempt
 from .client import Connection, Refused
 from .database import KINDS, Database, empty_database
 from .driver import wait_assembled
-from .figures import Figure, at_most, skipped
+from .figures import Figure, at_most
 from .place import work_directory
 from .traces import SPANS_PER_TRACE, Generator
 
@@ -77,18 +77,19 @@ def lost_spans(database: Database, trace_ids: list[str]) -> int:
 
 def run(*, quick: bool) -> list[Figure]:
     """Lost spans per database."""
-    return [_figure(kind, _QUICK_TRIES if quick else _TRIES) for kind in KINDS]
+    tries = _QUICK_TRIES if quick else _TRIES
+    return [figure for kind in KINDS for figure in attempt([_name(kind)], lambda kind=kind: [_figure(kind, tries)])]
+
+
+def _name(kind: str) -> str:
+    return f"acknowledged spans lost by kill -9, {kind}"
 
 
 def _figure(kind: str, tries: int) -> Figure:
-    name = f"acknowledged spans lost by kill -9, {kind}"
-    try:
-        with work_directory() as directory, empty_database(kind, directory) as database:
-            acknowledged, lost = _kill_again_and_again(database, directory, tries)
-    except PostgresMissing as exc:
-        return skipped(name, str(exc))
+    with work_directory() as directory, empty_database(kind, directory) as database:
+        acknowledged, lost = _kill_again_and_again(database, directory, tries)
     detail = f"{tries} kills, {len(acknowledged) * SPANS_PER_TRACE:,} spans acknowledged"
-    return at_most(name, lost, 0, "", detail)
+    return at_most(_name(kind), lost, 0, "", detail)
 
 
 def _kill_again_and_again(database: Database, directory: Path, tries: int) -> tuple[list[str], int]:

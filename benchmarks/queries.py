@@ -4,12 +4,12 @@ import statistics
 import time
 import urllib.request
 
-from tests.support.postgres import PostgresMissing
 from tests.support.server import Server, running_server
 
+from .attempt import attempt
 from .database import Database, empty_database
 from .driver import LoadFailed, drive, wait_assembled
-from .figures import Figure, at_most, skipped, void
+from .figures import Figure, at_most
 from .place import work_directory
 from .traces import STAGES_PER_TRACE, TRACES_PER_EXPORT
 
@@ -21,18 +21,21 @@ _RUN = "benchmark"
 
 def run(*, quick: bool) -> list[Figure]:
     """Medians of warm requests."""
-    stages = _QUICK_STAGES if quick else _STAGES
-    try:
-        with (
-            work_directory() as directory,
-            empty_database("postgres", directory) as database,
-            running_server(database.url, directory / "server.log") as server,
-        ):
-            stored = _fill(server, database, stages)
-            return [_figure(server, route, stored) for route in _LIMITS_MS]
-    except (PostgresMissing, LoadFailed) as exc:
-        give_up = skipped if isinstance(exc, PostgresMissing) else void
-        return [give_up(f"GET /api/stage/{route}", str(exc)) for route in _LIMITS_MS]
+    return attempt([_name(route) for route in _LIMITS_MS], lambda: _figures(_QUICK_STAGES if quick else _STAGES))
+
+
+def _name(route: str) -> str:
+    return f"GET /api/stage/{route}"
+
+
+def _figures(stages: int) -> list[Figure]:
+    with (
+        work_directory() as directory,
+        empty_database("postgres", directory) as database,
+        running_server(database.url, directory / "server.log") as server,
+    ):
+        stored = _fill(server, database, stages)
+        return [_figure(server, route, stored) for route in _LIMITS_MS]
 
 
 def _fill(server: Server, database: Database, stages: int) -> int:
@@ -52,7 +55,7 @@ def _figure(server: Server, route: str, stored: int) -> Figure:
     times = [_get_ms(url) for _ in range(_WARMUPS + _REPEATS)]
     milliseconds = statistics.median(ms for ms, _ in times[_WARMUPS:])
     detail = f"{stored:,} stages; first request {times[0][0]:.0f} ms; answer of {times[0][1] / 1000:.1f} KB"
-    return at_most(f"GET /api/stage/{route}", milliseconds, _LIMITS_MS[route], "ms", detail)
+    return at_most(_name(route), milliseconds, _LIMITS_MS[route], "ms", detail)
 
 
 def _get_ms(url: str) -> tuple[float, int]:

@@ -6,6 +6,7 @@ from typing import Final, overload
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_MS: Final = 1000.0
 _MINUTE_MS: Final = 60_000.0
+_HOUR_MS: Final = 3_600_000.0
 # From here on digits after the point say nothing.
 _WHOLE_FROM: Final = 10
 
@@ -43,6 +44,8 @@ def percent(value: float) -> str:
 
 def duration(ms: float) -> str:
     """A time as people say it: `0.43 ms`, `218 ms`, `1.4 s`, `3.5 min`. Never `0.0 ms` for a time that passed."""
+    if ms >= _HOUR_MS:
+        return f"{ms / _HOUR_MS:.1f} h"
     if ms >= _MINUTE_MS:
         return f"{ms / _MINUTE_MS:.1f} min"
     if ms >= _SECOND_MS:
@@ -55,6 +58,6 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value == int(value) or abs(value) >= _SECOND_MS else f"{value:.3g}"
 
 
-def count(n: int, noun: str) -> str:
+def count(n: int, noun: str, nouns: str | None = None) -> str:
     """`1 trace`, `40 traces`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    return f"{n:,} {noun if n == 1 else nouns or noun + 's'}"

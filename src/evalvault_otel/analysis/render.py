@@ -12,8 +12,8 @@ from .figures import count, duration, number, percent
 from .report_model import DebugReport, SlowTracePart
 
 _BAR_WIDTH: Final = 40
-# What begins or ends something in Markdown or HTML.
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
+# What begins or ends something in Markdown or HTML; an underscore only at the edge of a word.
+_SPECIAL: Final = re.compile(r"([\\`*\[\]<>|~]|(?<!\w)_|_(?!\w))")
 _SPACE: Final = re.compile(r"\s+")
 
 

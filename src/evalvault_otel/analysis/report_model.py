@@ -40,7 +40,7 @@ class RunPart:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something found, said in a sentence. `cost` (0 to 1) is the part of the run it harmed, weighed by how much.
+    """Something found, said in a sentence. `impact` (0 to 1) is the part of the run it harmed, weighed by how much.
 
     `kind` is `error`, `slow`, `metric`, `empty_retrieval`, `asset_change`, `missing_stage` or `evidence_lost`.
     """
@@ -49,7 +49,7 @@ class Problem:
     subject: str
     headline: str
     advice: str
-    cost: float
+    impact: float
     examples: list[Example]
 
 
@@ -243,7 +243,7 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class DebugReport:
-    """Why a run is slow, wrong or failing. `findings` are ranked by cost; `verdict` says the worst in a sentence."""
+    """Why a run is slow, wrong or failing. `findings` are ranked by impact; `verdict` says the worst in a sentence."""
 
     run: RunPart
     verdict: str

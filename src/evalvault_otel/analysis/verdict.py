@@ -1,6 +1,6 @@
-"""What matters in a run, as sentences, ranked by what it costs.
+"""What matters in a run, as sentences, ranked by impact.
 
-Cost is the part of the run that was harmed (of its traces, its waiting time, or its scores), times a weight that says
+Impact is the part of the run that was harmed (of its traces, its waiting time, or its scores), times a weight that says
 how bad that harm is: an answer that failed is lost, one without documents nearly so, a low score may still be right.
 """
 
@@ -36,12 +36,13 @@ _WEIGHT: Final = {
 _SEVERE: Final = frozenset({"warning", "error"})
 # A stage that takes at least this part of the path is where a speed-up would show.
 _DOMINATES: Final = 0.5
+# Exceptions that cost less than this part of the time are in the table of bottlenecks, not among the findings.
+_NOTICED: Final = 0.01
 # A stage that is slow as a rule harms less than one that is slow against the rule.
-_USUAL: Final = 0.1
+_USUAL: Final = 0.02
 # A change that moved nothing for the worse is still worth a line.
 _HARMLESS: Final = 0.01
 _LONGEST_MESSAGE: Final = 120
-_MOST_ALSO: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def problems(facts: Facts) -> list[Problem]:
         *_missing(facts.missing),
         *_evidence(facts),
     ]
-    return sorted(found, key=lambda problem: (-problem.cost, problem.kind, problem.subject))
+    return sorted(found, key=lambda problem: (-problem.impact, problem.kind, problem.subject))
 
 
 def verdict(run: RunPart, found: Sequence[Problem]) -> str:
@@ -78,17 +79,12 @@ def verdict(run: RunPart, found: Sequence[Problem]) -> str:
     head = f"{count(run.traces, 'trace')}, {failed}."
     if not found:
         return f"{head} Nothing stands out."
-    also = _also(found[1 : 1 + _MOST_ALSO])
-    more = len(found) - 1 - _MOST_ALSO
-    rest = f", and {count(more, 'more finding')}" if more > 0 else ""
-    return f"{head} Look first at this: {found[0].headline}" + (f" Then: {also}{rest}." if also else "")
+    more = len(found) - 1
+    also = f" {count(more, 'more finding')} below." if more else ""
+    return f"{head} Look at this first: {found[0].headline}{also}"
 
 
-def _also(found: Iterable[Problem]) -> str:
-    return "; ".join(problem.headline.rstrip(".") for problem in found)
-
-
-def _cost(kind: str, harmed: float) -> float:
+def _impact(kind: str, harmed: float) -> float:
     return rounded(min(harmed, 1.0) * _WEIGHT[kind])
 
 
@@ -112,7 +108,7 @@ def _errors(facts: Facts) -> Iterable[Problem]:
                 headline=f"{_quoted(group.stage_type)} failed in {group.traces:,} of "
                 f"{count(facts.run.traces, 'trace')} with {_first_line(group.error_type) or 'an error'}{said}.",
                 advice="Open the examples: the exception event of the span has the stack trace.",
-                cost=_cost("error", share(group.traces, facts.run.traces)),
+                impact=_impact("error", share(group.traces, facts.run.traces)),
                 examples=group.examples,
             )
 
@@ -124,7 +120,7 @@ def _empty(retrieval: RetrievalPart) -> Iterable[Problem]:
             subject="retrieval",
             headline=f"`retrieval` found nothing in {retrieval.empty:,} of {count(retrieval.count, 'call')}.",
             advice="Read the queries: is what they ask for in the index, or do filters or rewriting lose it?",
-            cost=_cost("empty_retrieval", share(retrieval.empty, retrieval.count)),
+            impact=_impact("empty_retrieval", share(retrieval.empty, retrieval.count)),
             examples=[odd.example for odd in retrieval.examples if odd.problem == "empty"],
         )
 
@@ -139,7 +135,7 @@ def _changes(facts: Facts) -> Iterable[Problem]:
             headline=f"The {change.kind} {_quoted(change.name)} changed from {_version(change, change.before)} to "
             f"{_version(change, change.after)} {_how(change)}: {_movement(change)}.",
             advice="Compare a trace of each version; if the change was not meant, go back to the old version.",
-            cost=_cost("asset_change", harm * share(change.traces_after, facts.run.traces)),
+            impact=_impact("asset_change", harm * share(change.traces_after, facts.run.traces)),
             examples=change.examples,
         )
 
@@ -166,7 +162,7 @@ def _moved_text(metric: MovedMetric) -> str:
 
 def _slow(found: Iterable[Bottleneck]) -> Iterable[Problem]:
     for stage in found:
-        if stage.slow_count:
+        if stage.slow_share >= _NOTICED:
             yield _sometimes_slow(stage)
         elif stage.critical_path_share >= _DOMINATES:
             yield _dominating(stage)
@@ -177,10 +173,10 @@ def _sometimes_slow(stage: Bottleneck) -> Problem:
         kind="slow",
         subject=stage.stage_type,
         headline=f"{_quoted(stage.stage_type)} is sometimes slow: {stage.slow_count:,} of {stage.count:,} took more "
-        f"than three times the usual {duration(stage.typical_self_ms)}, together {duration(stage.slow_excess_ms)} longer "
+        f"than three times the usual {duration(stage.typical_self_ms)}, in all {duration(stage.slow_excess_ms)} longer "
         f"({percent(stage.slow_share)} of all time spent).",
         advice="Compare a slow span with a usual one: a cold cache, a retry, a shared resource, a larger input?",
-        cost=_cost("slow", stage.slow_share),
+        impact=_impact("slow", stage.slow_share),
         examples=stage.examples,
     )
 
@@ -192,7 +188,7 @@ def _dominating(stage: Bottleneck) -> Problem:
         headline=f"{_quoted(stage.stage_type)} takes {percent(stage.critical_path_share)} of the time that traces wait "
         f"(median {duration(stage.p50_ms)}, p95 {duration(stage.p95_ms)}).",
         advice="Nothing else can win more time.",
-        cost=_cost("slow", stage.critical_path_share * _USUAL),
+        impact=_impact("slow", stage.critical_path_share * _USUAL),
         examples=stage.examples,
     )
 
@@ -211,7 +207,7 @@ def _failing(facts: Facts) -> Iterable[Problem]:
             headline=f"{_quoted(metric.metric_name)} is {side} {bound} in {metric.failed:,} of "
             f"{count(metric.count, 'stage')}{worst}.",
             advice="What to do about it is under Recommendations.",
-            cost=_cost("metric", min(metric.distance, 1.0) * share(metric.failed, metric.count)),
+            impact=_impact("metric", min(metric.distance, 1.0) * share(metric.failed, metric.count)),
             examples=metric.examples,
         )
 
@@ -223,7 +219,7 @@ def _missing(missing: Iterable[Missing]) -> Iterable[Problem]:
             subject=item.stage_type,
             headline=f"{item.traces:,} of {count(item.of, 'trace')} lack the stage {_quoted(item.stage_type)}.",
             advice="The application skipped it, or its span is not sent or not recognised: look at a trace without it.",
-            cost=_cost("missing_stage", share(item.traces, item.of)),
+            impact=_impact("missing_stage", share(item.traces, item.of)),
             examples=[Example(item.trace_id, None, "")] if item.trace_id else [],
         )
 
@@ -237,6 +233,6 @@ def _evidence(facts: Facts) -> Iterable[Problem]:
                 headline=f"{count(item.traces, 'trace')} with doubtful evidence ({_quoted(item.code)}): "
                 f"{_first_line(item.detail)}.",
                 advice="Until this is settled, figures of these traces may be wrong.",
-                cost=_cost("evidence_lost", share(item.traces, facts.run.traces)),
+                impact=_impact("evidence_lost", share(item.traces, facts.run.traces)),
                 examples=item.examples,
             )

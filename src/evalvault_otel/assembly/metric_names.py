@@ -65,6 +65,11 @@ _EVIDENCE: Final[Mapping[str, tuple[str, ...]]] = {
     "pass_rate": ("passed",),
 }
 
+# Attributes that the named metrics of a stage type read: they are no metrics of their own.
+_INPUTS: Final = {
+    stage_type: frozenset(key for name in names for key in _EVIDENCE[name]) for stage_type, names in METRICS.items()
+}
+
 # Numbers that describe the plumbing or the request, not how well a stage did.
 _PLUMBING: Final = (
     "http.", "net.", "network.", "server.", "client.", "url.", "code.", "thread.", "process.", "db.", "rpc.",
@@ -114,5 +119,5 @@ def generic_name(stage_type: str, key: str) -> str | None:
     last = key.rpartition(".")[2]
     plumbing = key.startswith(_PLUMBING) or key in _PARAMETERS or last in _PARAMETERS
     identifier = last in {"id", "ids"} or last.endswith(("_id", "_ids", "Id"))
-    named = key in METRICS.get(stage_type, ())
+    named = key in METRICS.get(stage_type, ()) or key in _INPUTS.get(stage_type, ())
     return None if plumbing or identifier or named else f"{stage_type}.{key}"

@@ -1,19 +1,17 @@
-"""Shapes of the API's answers that are not records of `analysis` already."""
+"""Shapes of the query API's answers that are not records of `analysis` or `store` already."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ..analysis.bottlenecks import in_tree_order
-from ..analysis.figures import iso
-from ..analysis.stage_json import StageJson, stage_json
-from ..model import AssetUse, Finding, StageEvent
-from ..store import Store
-from ..store.records import Page, Run
+from ..analysis.figures import iso, rounded
+from ..analysis.stage_json import StageJson
+from ..store.records import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Error:
-    """Every error of the API."""
+class ApiError:
+    """What went wrong, and what about it."""
 
     error: str
     details: str
@@ -21,98 +19,133 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Alive or ready."""
+    """`status` is `ok`."""
 
     status: str
 
 
 @dataclass(frozen=True, slots=True)
-class RunsPage:
-    """Some runs. `total` counts all that match."""
+class Index:
+    """Where to go from here."""
 
-    runs: list[dict[str, Any]]
+    name: str
+    version: str
+    links: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunJson:
+    """A run with exact counts. Times are ISO 8601 in UTC."""
+
+    run_id: str
+    name: str | None
+    kind: str | None
+    dataset: str | None
+    dataset_version: str | None
+    service: str
+    services: int
+    started_at: str
+    finished_at: str
+    traces: int
+    failed_traces: int
+    stages: int
+    errors: int
+    tokens_in: int
+    tokens_out: int
+    cost_total: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunList:
+    """A page of runs, the latest first."""
+
+    runs: Sequence[RunJson]
     total: int
     returned: int
     next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class EventsPage:
-    """Some stages of a run. `total` counts all that match."""
+class EventList:
+    """A page of stages, by start and then id."""
 
     run_id: str
-    events: list[StageJson]
+    events: Sequence[StageJson]
     total: int
     returned: int
     next_cursor: str | None
-
-    @classmethod
-    def of(cls, run_id: str, page: Page[StageEvent]) -> "EventsPage":
-        """The page as it is written."""
-        return cls(run_id, [stage_json(item) for item in page.items], page.total, len(page.items), page.next_cursor)
 
 
 @dataclass(frozen=True, slots=True)
 class TreeStage:
-    """A stage of a trace with the stages under it and the assets that it used."""
+    """A stage in a tree: `depth` is the number of stages above it."""
 
+    depth: int
     stage: StageJson
-    assets: list[AssetUse]
-    children: list["TreeStage"]
 
 
 @dataclass(frozen=True, slots=True)
-class TraceAnswer:
-    """A trace. `spans` is OTLP/JSON and only there when asked for."""
+class AssetJson:
+    """An asset in a version, as a stage used it. `stage_id` is empty when no stage encloses the use."""
+
+    stage_id: str
+    ordinal: int
+    kind: str
+    name: str
+    asset_id: str | None
+    version: str | None
+    digest: str | None
+    origin: str | None
+    fallback: bool
+    subtype: str | None
+    role: str | None
+    used_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FindingJson:
+    """Something to know about a trace."""
+
+    code: str
+    severity: str
+    detail: str
+    run_id: str
+    stage_id: str | None
+    span_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceJson:
+    """A trace: its stages from the top down, what they used, what to know.
+
+    `assembled` is false until its spans were turned into stages for the first time. `spans` holds the archived spans as
+    OTLP/JSON (`{"resourceSpans": […]}`) when they were asked for.
+    """
 
     trace_id: str
     run_id: str | None
+    run_ids: Sequence[str]
+    name: str | None
+    service: str | None
     root_span_id: str | None
     started_at: str | None
     finished_at: str | None
     span_count: int
     assembled: bool
-    runs: list[str]
-    stages: list[TreeStage]
-    assets: list[AssetUse]
-    findings: list[Finding]
+    stages: Sequence[TreeStage]
+    assets: Sequence[AssetJson]
+    findings: Sequence[FindingJson]
+    spans: Any = None
 
 
-def run_json(run: Run) -> dict[str, Any]:
-    """A run with its times as text."""
-    return {**asdict(run), "started_at": iso(run.first_ns), "finished_at": iso(run.last_ns)}
+_SAME = (
+    "run_id", "name", "kind", "dataset", "dataset_version", "service", "services", "traces", "failed_traces", "stages",
+    "errors", "tokens_in", "tokens_out",
+)  # fmt: skip
 
 
-def trace_answer(store: Store, trace_id: str) -> dict[str, Any]:
-    """All that is derived from a trace.
-
-    Raises:
-        NotFound: no span of it was ever stored.
-    """
-    trace = store.trace(trace_id)
-    uses = store.asset_uses(trace_id)
-    answer = TraceAnswer(
-        trace_id=trace.trace_id,
-        run_id=trace.run_id,
-        root_span_id=trace.root_span_id,
-        started_at=iso(trace.first_ns) if trace.first_ns else None,
-        finished_at=iso(trace.last_ns) if trace.last_ns else None,
-        span_count=trace.span_count,
-        assembled=trace.assembled,
-        runs=[part.run_id for part in trace.parts],
-        stages=_tree(store.trace_stages(trace_id), uses),
-        assets=uses,
-        findings=store.findings(trace_id),
-    )
-    return {name: getattr(answer, name) for name in TraceAnswer.__dataclass_fields__}
-
-
-def _tree(stages: list[StageEvent], uses: list[AssetUse]) -> list[TreeStage]:
-    tops: list[TreeStage] = []
-    path: list[TreeStage] = []
-    for stage, depth in in_tree_order(stages):
-        item = TreeStage(stage_json(stage), [use for use in uses if use.stage_id == stage.stage_id], [])
-        del path[depth:]
-        (path[-1].children if path else tops).append(item)
-        path.append(item)
-    return tops
+def run_json(run: Run) -> RunJson:
+    """A run as it is written."""
+    same = {name: getattr(run, name) for name in _SAME}
+    times = {"started_at": iso(run.first_ns), "finished_at": iso(run.last_ns)}
+    return RunJson(**same, **times, cost_total=rounded(run.cost_total))

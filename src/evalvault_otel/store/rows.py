@@ -119,28 +119,21 @@ def span_row(span: Span, received_ns: int) -> tuple[Any, ...]:
     )
 
 
-def _event_doc(event: SpanEvent) -> dict[str, Any]:
-    doc = {"time_ns": event.time_ns, "name": event.name, "attributes": event.attributes}
-    if event.dropped_attributes:
-        doc["dropped_attributes"] = event.dropped_attributes
-    return doc
+def _event_doc(event: SpanEvent) -> list[Any]:
+    """An event as an array: its time, name and attributes, and how many attributes were dropped, if any."""
+    doc = [event.time_ns, event.name, event.attributes]
+    return [*doc, event.dropped_attributes] if event.dropped_attributes else doc
 
 
-def _link_doc(link: SpanLink) -> dict[str, Any]:
-    return {
-        "trace_id": link.trace_id,
-        "span_id": link.span_id,
-        "trace_state": link.trace_state,
-        "attributes": link.attributes,
-        "dropped_attributes": link.dropped_attributes,
-        "flags": link.flags,
-    }
+def _link_doc(link: SpanLink) -> list[Any]:
+    """A link as an array of its fields."""
+    return [link.trace_id, link.span_id, link.trace_state, link.attributes, link.dropped_attributes, link.flags]
 
 
 def span_of(row: Sequence[Any], resources: Mapping[str, Resource], scopes: Mapping[str, Scope]) -> Span:
     """The span of an archive row (columns of `SPAN`)."""
-    events = [SpanEvent(**doc) for doc in loads(row[10])] if row[10] else ()
-    links = [SpanLink(**doc) for doc in loads(row[11])] if row[11] else ()
+    events = [SpanEvent(*doc) for doc in loads(row[10])] if row[10] else ()
+    links = [SpanLink(*doc) for doc in loads(row[11])] if row[11] else ()
     return Span(
         trace_id=row[0],
         span_id=row[1],

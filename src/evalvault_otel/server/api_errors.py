@@ -1,0 +1,70 @@
+"""Every error of the query API as one shape: `{"error": …, "details": …}`."""
+
+import logging
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from ..errors import EvalVaultError, InvalidInput, NotFound, SettingsError, Unavailable
+from ..wire.answer import RETRY_AFTER_S
+from .api_models import ApiError
+
+_LOG = logging.getLogger(__name__)
+
+# The first that fits counts.
+_STATUS: Final[tuple[tuple[type[EvalVaultError], int, str], ...]] = (
+    (NotFound, 404, "Not found"),
+    (InvalidInput, 422, "Invalid parameter"),
+    (SettingsError, 422, "Invalid parameter"),
+    (Unavailable, 503, "Storage unavailable"),
+)
+
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    404: {"model": ApiError, "description": "No such run, trace or page"},
+    422: {"model": ApiError, "description": "A parameter is wrong"},
+    503: {"model": ApiError, "description": "Storage cannot be reached; `Retry-After` says when to try again"},
+}
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Let `app` answer every error in the one shape."""
+    app.add_exception_handler(EvalVaultError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _defect)
+
+
+def _answer(status: int, error: str, details: str, headers: dict[str, str] | None = None) -> Response:
+    body = orjson.dumps(ApiError(error, details))
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def _ours(_: Request, exc: Exception) -> Response:
+    status, error = next(
+        ((code, text) for kind, code, text in _STATUS if isinstance(exc, kind)), (500, "Internal error")
+    )
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None  # noqa: PLR2004 - HTTP's number
+    return _answer(status, error, str(exc), headers)
+
+
+async def _invalid(_: Request, exc: Exception) -> Response:
+    problems = exc.errors() if isinstance(exc, RequestValidationError) else []
+    details = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in problems)
+    return _answer(422, "Invalid parameter", details)
+
+
+async def _http(_: Request, exc: Exception) -> Response:
+    known = isinstance(exc, HTTPException)
+    status = exc.status_code if known else 500
+    details = "no such page: see /docs" if status == 404 else str(exc.detail) if known else ""  # noqa: PLR2004 - HTTP's number
+    return _answer(status, {404: "Not found", 405: "Method not allowed"}.get(status, "Error"), details)
+
+
+async def _defect(_: Request, exc: Exception) -> Response:
+    """A defect of ours: the log has it, the client learns nothing of our inside."""
+    _LOG.error("request failed", exc_info=exc)
+    return _answer(500, "Internal error", "see the server's log")

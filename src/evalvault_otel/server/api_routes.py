@@ -1,0 +1,188 @@
+"""Routes of the query API. Every route reads; none writes. Handlers are plain functions, run in a thread each.
+
+Run ids may hold `/` and `@`: they are the rest of the path, so they need no escaping beyond what URLs ask for.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import PlainTextResponse, Response
+
+from ..analysis.bottlenecks import in_tree_order
+from ..analysis.figures import iso
+from ..analysis.metrics import RunMetrics, run_metrics
+from ..analysis.render import to_json, to_markdown
+from ..analysis.report import ReportOptions, debug_report
+from ..analysis.report_model import DebugReport
+from ..analysis.stage_json import stage_json
+from ..analysis.summary import Summary, summarize
+from ..analysis.thresholds import load_limits
+from ..model import AssetUse, Finding
+from ..store import Store
+from ..store.records import MetricFilter, RunFilter, StageFilter, Trace
+from ..wire import otlp_json
+from .api_models import AssetJson, EventList, FindingJson, RunJson, RunList, TraceJson, TreeStage, run_json
+
+router = APIRouter(prefix="/api")
+
+
+def _store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+StoreOf = Annotated[Store, Depends(_store)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
+Profile = Annotated[str | None, Query(description="thresholds profile: `dev` or `prod`")]
+
+
+def _json(record: Any) -> Response:
+    """A record as JSON; the declared response model documents it, orjson writes it."""
+    return Response(orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS), media_type="application/json")
+
+
+@router.get("/runs", response_model=RunList, summary="Runs, the latest first")
+def runs(  # noqa: PLR0913, PLR0917 - one parameter per filter
+    store: StoreOf,
+    service: str | None = None,
+    kind: str | None = None,
+    since: Annotated[datetime | None, Query(description="runs with traces from this time on (UTC)")] = None,
+    until: Annotated[datetime | None, Query(description="runs with traces before this time (UTC)")] = None,
+    q: Annotated[str | None, Query(description="part of the run's id, name or dataset")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Only runs that hold a trace are listed, with exact counts."""
+    page = store.runs(RunFilter(service, kind, _ns(since), _ns(until), q), limit, cursor)
+    return _json(RunList(list(map(run_json, page.items)), page.total, len(page.items), page.next_cursor))
+
+
+def _ns(time: datetime | None) -> int | None:
+    """A time in nanoseconds; one without a zone is UTC."""
+    if time is None:
+        return None
+    moment = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1_000_000) * 1000
+
+
+@router.get("/runs/{run_id:path}", response_model=RunJson, summary="One run")
+def run(store: StoreOf, run_id: str) -> Response:
+    """Counts, times and what is known about the run."""
+    return _json(run_json(store.run(run_id)))
+
+
+@router.get("/stage/events/{run_id:path}", response_model=EventList, summary="Stages of a run")
+def events(  # noqa: PLR0913, PLR0917 - one parameter per filter
+    store: StoreOf,
+    run_id: str,
+    stage_type: str | None = None,
+    trace_id: str | None = None,
+    status: str | None = None,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+) -> Response:
+    """StageEvents in the order of their start, then id."""
+    store.run(run_id)
+    page = store.stages(run_id, StageFilter(stage_type, trace_id, status), limit, cursor)
+    shown = list(map(stage_json, page.items))
+    return _json(EventList(run_id, shown, page.total, len(shown), page.next_cursor))
+
+
+@router.get("/stage/metrics/{run_id:path}", response_model=RunMetrics, summary="Metrics of a run")
+def metrics(  # noqa: PLR0913, PLR0917 - one parameter per filter
+    store: StoreOf,
+    run_id: str,
+    stage_id: str | None = None,
+    metric_name: str | None = None,
+    failing: Annotated[bool | None, Query(description="true: beyond the threshold; false: within it")] = None,
+    profile: Profile = None,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+) -> Response:
+    """Scores against thresholds, one per stage and metric, and the distribution of every metric of the run."""
+    wanted = MetricFilter(stage_id, metric_name, failing)
+    return _json(run_metrics(store, run_id, load_limits(profile), wanted, limit, cursor))
+
+
+@router.get("/stage/summary/{run_id:path}", response_model=Summary, summary="A run in figures per stage type")
+def summary(store: StoreOf, run_id: str) -> Response:
+    """Counts, errors, percentiles, self time, share of the critical path, missing stages."""
+    return _json(summarize(store, run_id))
+
+
+@router.get(
+    "/stage/debug/{run_id:path}",
+    response_model=DebugReport,
+    responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}},
+    summary="Why a run is slow, wrong or failing",
+)
+def debug(
+    store: StoreOf,
+    run_id: str,
+    form: Annotated[Literal["json", "markdown"], Query(alias="format")] = "json",
+    profile: Profile = None,
+) -> Response:
+    """The debug report. The same data gives the same bytes."""
+    report = debug_report(store, run_id, ReportOptions(limits=load_limits(profile)))
+    if form == "markdown":
+        return PlainTextResponse(to_markdown(report), media_type="text/markdown")
+    return Response(to_json(report), media_type="application/json")
+
+
+@router.get("/traces/{trace_id:path}", response_model=TraceJson, summary="One trace")
+def trace(
+    store: StoreOf,
+    trace_id: str,
+    spans: Annotated[bool, Query(description="add the archived spans, as OTLP/JSON")] = False,  # noqa: FBT002 - a query parameter
+) -> Response:
+    """The stage tree, asset uses and findings of a trace."""
+    found = store.trace(trace_id)
+    archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id))) if spans else None
+    return _json(_trace_json(store, found, archive))
+
+
+def _trace_json(store: Store, trace: Trace, archive: Any) -> TraceJson:
+    part = next((part for part in trace.parts if part.run_id == trace.run_id), None)
+    tree = in_tree_order(store.trace_stages(trace.trace_id))
+    return TraceJson(
+        trace_id=trace.trace_id,
+        run_id=trace.run_id,
+        run_ids=[part.run_id for part in trace.parts],
+        name=part.name if part else None,
+        service=part.service if part else None,
+        root_span_id=trace.root_span_id,
+        started_at=iso(trace.first_ns),
+        finished_at=iso(trace.last_ns),
+        span_count=trace.span_count,
+        assembled=trace.assembled,
+        stages=[TreeStage(depth, stage_json(stage)) for stage, depth in tree],
+        assets=[_asset_json(use) for use in store.asset_uses(trace.trace_id)],
+        findings=[_finding_json(finding) for finding in store.findings(trace.trace_id)],
+        spans=archive,
+    )
+
+
+def _asset_json(use: AssetUse) -> AssetJson:
+    return AssetJson(
+        stage_id=use.stage_id,
+        ordinal=use.ordinal,
+        kind=use.kind,
+        name=use.name,
+        asset_id=use.asset_id,
+        version=use.version,
+        digest=use.digest,
+        origin=use.origin,
+        fallback=use.fallback,
+        subtype=use.subtype,
+        role=use.role,
+        used_at=iso(use.used_ns),
+    )
+
+
+def _finding_json(finding: Finding) -> FindingJson:
+    return FindingJson(
+        finding.code, finding.severity, finding.detail, finding.run_id, finding.stage_id, finding.span_id
+    )

@@ -1,0 +1,113 @@
+"""OTLP protobuf: what is refused, what is ignored."""
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+
+from evalvault_otel.errors import Undecodable
+from evalvault_otel.wire import Decoded, protobuf
+from tests.support.otlp import otlp_message
+from tests.support.traces import TRACE_ID, span
+
+
+def _message() -> tuple[ExportTraceServiceRequest, SpanMessage]:
+    """A request with one span, and that span to change."""
+    request = otlp_message([span(1)])
+    return request, request.resource_spans[0].scope_spans[0].spans[0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff",
+        b"hello, this is text",
+        b'{"resourceSpans": []}',
+        otlp_message([span(1)]).SerializeToString()[:-5],
+        otlp_message([span(1, name="ok")]).SerializeToString().replace(b"ok", b"\xff\xff"),
+    ],
+)
+def test_what_is_no_export_request_is_undecodable(body: bytes) -> None:
+    with pytest.raises(Undecodable, match="not an OTLP ExportTraceServiceRequest"):
+        protobuf.decode(body)
+
+
+def test_an_empty_request_has_no_spans() -> None:
+    assert protobuf.decode(b"") == Decoded([], [])
+
+
+@pytest.mark.parametrize(
+    "trace_id, span_id, reason",
+    [
+        (b"", b"", "trace_id has 0 bytes instead of 16 (was this a metrics or logs request sent to /v1/traces?)"),
+        (bytes(15) + b"", b"\1" * 8, "trace_id has 15 bytes instead of 16"),
+        (bytes(16), b"\1" * 8, "trace_id is all zeros"),
+        (b"\1" * 16, b"\1" * 16, "span_id has 16 bytes instead of 8"),
+        (b"\1" * 16, b"", "span_id has 0 bytes instead of 8"),
+        (b"\1" * 16, bytes(8), "span_id is all zeros"),
+    ],
+)
+def test_a_bad_id_rejects_the_span_and_keeps_its_bytes(trace_id: bytes, span_id: bytes, reason: str) -> None:
+    # Given a good span and one with a bad id
+    request, good = _message()
+    bad = request.resource_spans[0].scope_spans[0].spans.add(name="bad", trace_id=trace_id, span_id=span_id)
+
+    decoded = protobuf.decode(request.SerializeToString())
+
+    # Then the good one is read, and the other is a reject that still says all
+    assert [found.name for found in decoded.spans] == [good.name]
+    (reject,) = decoded.rejects
+    assert reject.reason == reason
+    assert SpanMessage.FromString(reject.payload) == bad
+
+
+def test_unknown_fields_are_ignored() -> None:
+    request, _ = _message()
+    unknown = b"\xfa\x3e\x03abc"  # field 1007, three bytes
+
+    assert protobuf.decode(request.SerializeToString() + unknown).spans == [span(1)]
+
+
+def test_a_string_table_index_counts_as_absent() -> None:
+    request, message = _message()
+    message.attributes.append(KeyValue(key="k", value=AnyValue(string_value_strindex=3)))
+
+    assert protobuf.decode(request.SerializeToString()).spans == [span(1, attributes={"k": None})]
+
+
+def test_of_a_key_given_twice_the_last_value_wins() -> None:
+    request, message = _message()
+    message.attributes.extend([KeyValue(key="k", value=AnyValue(int_value=number)) for number in (1, 2)])
+
+    assert protobuf.decode(request.SerializeToString()).spans == [span(1, attributes={"k": 2})]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # ExportMetricsServiceRequest{resource_metrics{scope_metrics{metrics{name: "m"}}}}
+        b"\x0a\x07\x12\x05\x12\x03\x0a\x01m",
+        # ExportLogsServiceRequest{resource_logs{scope_logs{log_records{time_unix_nano: 1}}}}
+        b"\x0a\x0d\x12\x0b\x12\x09\x09\x01\0\0\0\0\0\0\0",
+    ],
+)
+def test_another_signal_on_the_traces_path_is_recognized(body: bytes) -> None:
+    decoded = protobuf.decode(body)
+
+    assert decoded.spans == []
+    assert "was this a metrics or logs request sent to /v1/traces?" in decoded.rejects[0].reason
+
+
+def test_equal_resources_and_scopes_have_equal_ids_and_different_ones_differ() -> None:
+    request = otlp_message([span(1), span(2), span(3)])
+    request.resource_spans[2].resource.attributes.add(key="n", value=AnyValue(int_value=1))
+    changed = ExportTraceServiceRequest.FromString(request.SerializeToString())
+    changed.resource_spans[2].resource.attributes[-1].value.double_value = 1.0
+
+    first, second, third = protobuf.decode(request.SerializeToString()).spans
+    other = protobuf.decode(changed.SerializeToString()).spans[2]
+
+    assert first.trace_id == TRACE_ID
+    assert first.resource == second.resource
+    assert first.scope == second.scope == third.scope
+    assert len({first.resource.id, third.resource.id, other.resource.id}) == 3
