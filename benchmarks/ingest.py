@@ -1,5 +1,7 @@
 """Spans per second that are durable and assembled, the ratio to plain inserts of the same rows, and disk per span."""
 
+from functools import partial
+
 import psutil
 
 from tests.support.server import Server, running_server
@@ -19,7 +21,7 @@ _QUICK_SECONDS, _QUICK_EXPORTS = 3, 40
 
 def run(*, quick: bool) -> list[Figure]:
     """Figures of both databases."""
-    return [figure for kind in KINDS for figure in attempt(_names(kind), lambda kind=kind: _figures(kind, quick=quick))]
+    return [figure for kind in KINDS for figure in attempt(_names(kind), partial(_figures, kind, quick=quick))]
 
 
 def _names(kind: str) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.support.server import Server, running_server, start_server
@@ -78,18 +79,18 @@ def lost_spans(database: Database, trace_ids: list[str]) -> int:
 def run(*, quick: bool) -> list[Figure]:
     """Lost spans per database."""
     tries = _QUICK_TRIES if quick else _TRIES
-    return [figure for kind in KINDS for figure in attempt([_name(kind)], lambda kind=kind: [_figure(kind, tries)])]
+    return [figure for kind in KINDS for figure in attempt([_name(kind)], partial(_figures, kind, tries))]
 
 
 def _name(kind: str) -> str:
     return f"acknowledged spans lost by kill -9, {kind}"
 
 
-def _figure(kind: str, tries: int) -> Figure:
+def _figures(kind: str, tries: int) -> list[Figure]:
     with work_directory() as directory, empty_database(kind, directory) as database:
         acknowledged, lost = _kill_again_and_again(database, directory, tries)
     detail = f"{tries} kills, {len(acknowledged) * SPANS_PER_TRACE:,} spans acknowledged"
-    return at_most(_name(kind), lost, 0, "", detail)
+    return [at_most(_name(kind), lost, 0, "", detail)]
 
 
 def _kill_again_and_again(database: Database, directory: Path, tries: int) -> tuple[list[str], int]:

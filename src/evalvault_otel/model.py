@@ -99,11 +99,15 @@ class Span:
     scope: Scope
 
 
+_USUAL_TYPE: Final = {"span": "text"}
+
+
 @dataclass(frozen=True, slots=True)
 class PayloadRef:
-    """Where the body of an input or output is kept; as text `store://id?type=`.
+    """Where the body of an input or output is kept; as text `store://id?type=`, without the type where it is the usual.
 
-    The store `span` is the archive: `span://input?type=text` is what the stage's own span says of its input.
+    The store `span` is the archive: `span://input` is what the stage's own span says of its input, usually text.
+    Elsewhere bodies are usually JSON.
     """
 
     store: str
@@ -111,14 +115,17 @@ class PayloadRef:
     type: str = "json"
 
     def __str__(self) -> str:
-        return f"{self.store}://{self.id}?type={self.type}"
+        usual = self.type == _USUAL_TYPE.get(self.store, "json")
+        return f"{self.store}://{self.id}" + ("" if usual else f"?type={self.type}")
 
     @classmethod
     def parse(cls, uri: str) -> "PayloadRef":
         """The reference that `str` wrote; an address of another form is kept whole, in the store `uri`."""
         store, separator, rest = uri.partition("://")
-        identifier, _, kind = rest.rpartition("?type=")
-        return cls(store, identifier, kind) if separator and identifier else cls("uri", uri, "text")
+        identifier, _, kind = rest.partition("?type=")
+        if not (separator and store and identifier):
+            return cls("uri", uri, "text")
+        return cls(store, identifier, kind or _USUAL_TYPE.get(store, "json"))
 
 
 @dataclass(frozen=True, slots=True)

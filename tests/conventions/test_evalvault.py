@@ -97,7 +97,7 @@ def test_the_table_above_is_the_whole_registry() -> None:
         ("retrieval.doc_ids", '["a", 7]', "doc_ids", ["a", "7"]),
         ("retrieval.doc_ids", "only-one", "doc_ids", ["only-one"]),
         ("retrieval.doc_ids", [1, None, "c"], "doc_ids", ["1", None, "c"]),
-        ("retrieval.scores", "[0.5, \"x\"]", "scores", [0.5, None]),
+        ("retrieval.scores", '[0.5, "x"]', "scores", [0.5, None]),
         ("retrieval.scores", 0.5, "scores", [0.5]),
         ("retrieval.cache_hit", "false", "cache_hit", False),
         ("retrieval.cache_hit", 1, "cache_hit", True),

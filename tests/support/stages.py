@@ -108,7 +108,9 @@ def _planted(trace: int) -> Assembly:
         "error_message": "no closing quote",
         "error_fingerprint": "f1",
     }
+    rerank_ms = 400.0 if trace in SLOW else 5.0 + trace % 2
     stages = [
+        stage(trace, 5, "input", begin, None, derived=True),
         stage(trace, 1, "query_rewrite", begin, 2.0, **(failure if trace in FAILED else {})),
         stage(
             trace,
@@ -118,8 +120,8 @@ def _planted(trace: int) -> Assembly:
             8.0 + trace % 3,
             attributes={"query": f"question {trace}", "doc_ids": docs},
         ),
-        stage(trace, 3, "rerank", begin + 15, 400.0 if trace in SLOW else 5.0 + trace % 2, stage_name="cross-encoder"),
-        stage(trace, 4, "output", begin + 500, 30.0, attributes={"citations": citations}),
+        stage(trace, 3, "rerank", begin + 15, rerank_ms, stage_name="cross-encoder"),
+        stage(trace, 4, "output", begin + 15 + rerank_ms, 30.0, attributes={"citations": citations}),
     ]
     uses = [use(trace, 4, "prompt", "answer", version), use(trace, 2, "index", "docs", "7")]
     return assembly(stages, uses, run_name="nightly", run_kind="offline", dataset="qa", dataset_version="1")

@@ -3,18 +3,19 @@
 import math
 from dataclasses import replace
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from evalvault_otel.conventions.reading import DIALECTS
 from evalvault_otel.model import Span, SpanEvent, SpanLink
 from evalvault_otel.wire import identity
 
-from .traces import RESOURCE, T0_NS, TRACE_ID, distinct, resource, sid, span
+from .traces import KIND, RESOURCE, STAGE_TYPE, T0_NS, TRACE_ID, distinct, resource, sid, span
 
 # Bounded, and without a clock: two cores shared with others make any deadline a matter of luck.
 bounded = settings(
     deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -107,7 +108,10 @@ _PLAUSIBLE = (
 )
 soup_keys = st.sampled_from(_KNOWN_KEYS) | st.sampled_from(_FLAT_KEYS) | keys
 soup_values = st.sampled_from(_PLAUSIBLE) | any_values
-soup_attributes = st.dictionaries(soup_keys, soup_values, max_size=8)
+_TYPED = ({}, *({STAGE_TYPE: name} for name in ("retrieval", "output", "rerank")), {KIND: "LLM"}, {KIND: "RETRIEVER"})
+soup_attributes = st.builds(
+    lambda soup, typed: soup | typed, st.dictionaries(soup_keys, soup_values, max_size=8), st.sampled_from(_TYPED)
+)
 _ASSET_KEYS = tuple(f"evalvault.asset.{key}" for key in ("kind", "name", "id", "version", "origin", "fallback", "role"))
 soup_events = st.builds(
     SpanEvent,

@@ -81,9 +81,9 @@ def test_a_bad_span_does_not_cost_its_neighbours_and_is_kept_for_a_person_to_rea
     decoded = _decode(_request(span_document(span(1)), bad, span_document(span(3))))
 
     assert [found.span_id for found in decoded.spans] == [sid(1), sid(3)]
-    assert [(orjson.loads(reject.payload), reject.reason) for reject in decoded.rejects] == [
-        (bad, "trace_id has 1 bytes instead of 16")
-    ]
+    (reject,) = decoded.rejects
+    assert orjson.loads(reject.payload) == bad
+    assert reject.reason.startswith("trace_id has 1 bytes instead of 16")
 
 
 # Numbers.
@@ -212,7 +212,9 @@ def test_null_is_the_default_at_every_level() -> None:
 
 
 def test_what_is_absent_has_the_protobuf_default() -> None:
-    assert replace(_one(), resource=span(1).resource, scope=span(1).scope) == span(1, name="", kind=0, start_ns=0, end_ns=0)
+    assert replace(_one(), resource=span(1).resource, scope=span(1).scope) == span(
+        1, name="", kind=0, start_ns=0, end_ns=0
+    )
 
 
 def test_unknown_fields_are_ignored_at_every_level() -> None:

@@ -40,7 +40,7 @@ def test_an_empty_request_has_no_spans() -> None:
     "trace_id, span_id, reason",
     [
         (b"", b"", "trace_id has 0 bytes instead of 16 (was this a metrics or logs request sent to /v1/traces?)"),
-        (bytes(15) + b"", b"\1" * 8, "trace_id has 15 bytes instead of 16"),
+        (bytes(15), b"\1" * 8, "trace_id has 15 bytes instead of 16"),
         (bytes(16), b"\1" * 8, "trace_id is all zeros"),
         (b"\1" * 16, b"\1" * 16, "span_id has 16 bytes instead of 8"),
         (b"\1" * 16, b"", "span_id has 0 bytes instead of 8"),
@@ -57,7 +57,7 @@ def test_a_bad_id_rejects_the_span_and_keeps_its_bytes(trace_id: bytes, span_id:
     # Then the good one is read, and the other is a reject that still says all
     assert [found.name for found in decoded.spans] == [good.name]
     (reject,) = decoded.rejects
-    assert reject.reason == reason
+    assert reject.reason.startswith(reason)
     assert SpanMessage.FromString(reject.payload) == bad
 
 

@@ -80,7 +80,7 @@ def test_json_written_out_is_the_document_that_came(sent: list[Span]) -> None:
 
 
 def test_spans_of_one_resource_and_scope_are_written_as_one_group() -> None:
-    sent = golden_spans("native")
+    sent = golden_spans("langchain")
 
     message = ExportTraceServiceRequest.FromString(protobuf.encode(sent))
     document = orjson.loads(otlp_json.encode(sent))

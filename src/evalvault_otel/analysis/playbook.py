@@ -49,7 +49,7 @@ def load_playbook(overlay: Path | None = None) -> dict[str, Action]:
             entries |= _entries(yaml.safe_load(overlay.read_text("utf-8")))
         except OSError as exc:
             raise SettingsError(f"playbook {overlay}: {exc.strerror}") from exc
-        except (yaml.YAMLError, AttributeError, TypeError, ValueError) as exc:
+        except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError) as exc:
             raise SettingsError(f"playbook {overlay}: not `metrics: {{name: {{title: …}}}}` ({exc})") from exc
     return entries
 

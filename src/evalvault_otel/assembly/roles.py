@@ -17,7 +17,7 @@ _SERVING = frozenset(
     {"retrieval", "rerank", "query_rewrite", "evaluation", "answer_validation", "safety_check", "intent", "route_plan"}
 )
 # Enough to recognise a prompt by; its body is in the archive and its digest tells versions apart.
-_PREVIEW = 160
+_PREVIEW = 80
 
 
 def promote_answer(stages: Sequence[Node]) -> None:
@@ -62,6 +62,6 @@ def derived(tree: Tree, stages: Sequence[Node]) -> Iterator[Derived]:
             prompt = text(stage.fields.get("_system_prompt"))
             if prompt and stage.stage_type in {"generation", "output"}:
                 digest = "sha256:" + sha256(prompt.encode()).hexdigest()
-                fields: dict[str, Value] = {"text": prompt[:_PREVIEW], "length": len(prompt), "digest": digest}
+                fields: dict[str, Value] = {"text": prompt[:_PREVIEW], "digest": digest}
                 yield Derived(stage, "system_prompt", "rule:system_message", fields)
                 return

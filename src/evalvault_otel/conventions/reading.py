@@ -6,6 +6,7 @@ is reported. The walk over the attributes is the hot path of ingest, so it is on
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..model import Attributes, Span, Value
 from . import evalvault, openinference
@@ -37,6 +38,7 @@ _FLATTENED: dict[tuple[str, str], Unfold] = {
 }
 _FLAT_PREFIXES = tuple(prefix for dialect in DIALECTS for prefix in dialect.flattened)
 _FLAT_WORDS = 4
+_INDEX_DIGITS = 8
 
 # Attributes that describe machinery, not the stage: kept in the archive, not copied to stages.
 _MACHINERY = (
@@ -130,20 +132,36 @@ def _walk(attributes: Attributes, reading: Reading) -> None:
                 coerced = value
             parts[part][name] = coerced
             ranks[name] = rank
-        elif key.startswith(_FLAT_PREFIXES):
-            _collect(key, value, flat)
-        elif _is_short(value) and not key.startswith(_MACHINERY):
-            reading.others[key] = value
+            continue
+        place = _place(key)
+        if place is None:
+            if _is_short(value):
+                reading.others[key] = value
+        elif place is not _ARCHIVED:
+            prefix, index, rest = place
+            flat.setdefault(prefix, {}).setdefault(index, {})[rest] = value
     for prefix, items in flat.items():
         for name, value in _FLATTENED[prefix](items).items():
             reading.fields.setdefault(name, value)
 
 
-def _collect(key: str, value: Value, flat: dict[tuple[str, str], dict[int, dict[str, Value]]]) -> None:
-    """Put `retrieval.documents.3.document.id` where the fourth document is gathered."""
-    words = key.split(".", _FLAT_WORDS - 1)
-    if len(words) == _FLAT_WORDS and words[2].isdecimal() and len(words[2]) < 8:  # noqa: PLR2004 - a larger index is noise
-        flat.setdefault((words[0], words[1]), {}).setdefault(int(words[2]), {})[words[3]] = value
+_Place = tuple[tuple[str, str], int, str]
+_ARCHIVED: _Place = (("", ""), 0, "")
+
+
+@lru_cache(maxsize=50_000)  # keys are few, spans are many
+def _place(key: str) -> _Place | None:
+    """Where a key without a rule goes.
+
+    `retrieval.documents.3.document.id` goes to the fourth document of its list, machinery stays in the archive
+    (`_ARCHIVED`), anything else is an attribute of the stage (None).
+    """
+    if key.startswith(_FLAT_PREFIXES):
+        words = key.split(".", _FLAT_WORDS - 1)
+        if len(words) == _FLAT_WORDS and words[2].isdecimal() and len(words[2]) < _INDEX_DIGITS:
+            return (words[0], words[1]), int(words[2]), words[3]
+        return _ARCHIVED
+    return _ARCHIVED if key.startswith(_MACHINERY) else None
 
 
 def _is_short(value: Value) -> bool:

@@ -6,7 +6,6 @@ A row is a tuple in the order of its `Table.columns`; JSON columns hold JSON tex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -25,7 +24,7 @@ from ..model import (
     StageEvent,
 )
 from ..text import clean_text
-from ..values import dumps, loads, plain_json
+from ..values import content_id, dumps, loads, plain_json
 
 _UNSIGNED = 1 << 64
 _SIGN = 1 << 63
@@ -228,7 +227,7 @@ def _scores_json(stage: StageEvent) -> str:
 
 @lru_cache(maxsize=10_000)
 def _asset_row(*content: Any) -> tuple[Any, ...]:
-    return (sha256(orjson.dumps(content)).hexdigest()[:16], *content)
+    return (content_id(list(content)), *content)
 
 
 def asset_row(use: AssetUse) -> tuple[Any, ...]:

@@ -1,9 +1,7 @@
 """Ids of resources and scopes (a hash of their content), and the rule for valid trace and span ids."""
 
-from hashlib import sha256
-
 from ..model import Attributes, Resource, Scope
-from ..values import dumps
+from ..values import content_id
 
 _NO_TRACE = "0" * 32
 _NO_SPAN = "0" * 16
@@ -11,17 +9,13 @@ _NO_SPAN = "0" * 16
 
 def resource(attributes: Attributes, dropped: int, schema_url: str) -> Resource:
     """A resource with the id of its content."""
-    return Resource(_digest([attributes, dropped, schema_url]), attributes, dropped, schema_url)
+    return Resource(content_id([attributes, dropped, schema_url]), attributes, dropped, schema_url)
 
 
 def scope(name: str, version: str, attributes: Attributes, dropped: int, schema_url: str) -> Scope:
     """An instrumentation scope with the id of its content."""
     content = [name, version, attributes, dropped, schema_url]
-    return Scope(_digest(content), name, version, attributes, dropped, schema_url)
-
-
-def _digest(content: list[object]) -> str:
-    return sha256(dumps(content).encode()).hexdigest()[:16]
+    return Scope(content_id(content), name, version, attributes, dropped, schema_url)
 
 
 def invalid_ids(trace_id: str, span_id: str) -> str | None:
