@@ -170,10 +170,35 @@ def test_text_from_outside_breaks_neither_a_table_nor_the_page(store: Store) -> 
     failed = stage(1, 1, "output", status="error", error_type=bad, error_message=bad, error_fingerprint="f")
     save(store, assembly([failed], [use(1, 1, "prompt", bad, "1")], run_name=bad, dataset=bad, service=bad))
     text = to_markdown(debug_report(store, RUN))
-    print([l for l in text.splitlines() if "<script" in l])
     outside_code = "".join(part for line in text.splitlines() for part in line.split("`")[::2])
     assert "<script>" not in outside_code
     assert "\n# head" not in text
     assert "](javascript" not in outside_code.replace("\\]", "")
     rows = [line for line in text.splitlines() if line.startswith("| prompt ")]
     assert [row.replace("\\|", "").count("|") for row in rows] == [6]
+
+
+def test_versions_side_by_side_are_told_apart_from_a_switch(store: Store) -> None:
+    for trace in range(1, 21):
+        slow = 20.0 if trace % 2 else 10.0
+        stages = [stage(trace, 1, "prompt", trace, slow), stage(trace, 2, "output", trace + 30, 500.0)]
+        save(store, assembly(stages, [use(trace, 1, "prompt", "answer", str(1 + trace % 2))]))
+    report = debug_report(store, RUN)
+    found = {problem.kind: problem for problem in report.findings}
+    assert found["asset_change"].headline == (
+        "The prompt `answer` was used in version 2 and version 1 side by side: `prompt.latency_ms` fell from 20 ms to "
+        "10 ms (better)."
+    )
+    assert report.assets.changes[0].pattern == "mixed"
+
+
+def test_a_slower_stage_harms_as_far_as_traces_wait_for_it(store: Store) -> None:
+    for trace in range(1, 21):
+        stages = [
+            stage(trace, 1, "prompt", trace, 1.0 if trace <= 10 else 2.0),
+            stage(trace, 2, "output", trace + 5, 500.0),
+        ]
+        save(store, assembly(stages, [use(trace, 1, "prompt", "answer", "1" if trace <= 10 else "2")]))
+    (change,) = (problem for problem in debug_report(store, RUN).findings if problem.kind == "asset_change")
+    assert "`prompt.latency_ms` rose from 1 ms to 2 ms (worse)" in change.headline
+    assert 0 < change.impact < 0.01

@@ -27,7 +27,7 @@ from .report_model import (
     RunPart,
     SlowTracePart,
 )
-from .summary import REQUIRED_TYPES, Summary, summary_of
+from .summary import REQUIRED_TYPES, Summary, path_shares, summary_of
 from .thresholds import Limits, load_limits
 from .verdict import Facts, problems, verdict
 
@@ -72,6 +72,7 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
         failing=failing.result(),
         retrieval=retrieval.result(),
         changes=used.result().changes,
+        path_shares=path_shares(types.result()),
         missing=summary.missing,
         evidence=[_evidence(code) for code in findings.result()],
     )

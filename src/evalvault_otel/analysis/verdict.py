@@ -4,7 +4,7 @@ Impact is the part of the run that was harmed (of its traces, its waiting time, 
 how bad that harm is: an answer that failed is lost, one without documents nearly so, a low score may still be right.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,6 +55,7 @@ class Facts:
     failing: Sequence[FailingMetric]
     retrieval: RetrievalPart
     changes: Sequence[AssetChange]
+    path_shares: Mapping[str, float]
     missing: Sequence[Missing]
     evidence: Sequence[EvidencePart]
 
@@ -127,31 +128,38 @@ def _empty(retrieval: RetrievalPart) -> Iterable[Problem]:
 
 def _changes(facts: Facts) -> Iterable[Problem]:
     for change in facts.changes:
-        worse = [metric for metric in change.moved if metric.verdict == "worse"]
-        harm = max((min(abs(metric.relative_change or 1.0), 1.0) for metric in worse), default=_HARMLESS)
+        moved = sorted(change.moved, key=lambda metric: -_harm(metric, facts.path_shares))
+        harm = max((_harm(metric, facts.path_shares) for metric in moved), default=0.0) or _HARMLESS
         yield Problem(
             kind="asset_change",
             subject=f"{change.kind} {change.name}",
-            headline=f"The {change.kind} {_quoted(change.name)} changed from {_version(change, change.before)} to "
-            f"{_version(change, change.after)} {_how(change)}: {_movement(change)}.",
+            headline=f"The {change.kind} {_quoted(change.name)} {_transition(change)}: {_movement(moved)}.",
             advice="Compare a trace of each version; if the change was not meant, go back to the old version.",
             impact=_impact("asset_change", harm * share(change.traces_after, facts.run.traces)),
             examples=change.examples,
         )
 
 
-def _version(change: AssetChange, version: str) -> str:
-    return f"{change.by} {_first_line(version)}"
+def _harm(metric: MovedMetric, path_shares: Mapping[str, float]) -> float:
+    """How much worse a metric became, at most 1. A slower stage harms as far as traces wait for it."""
+    if metric.verdict != "worse":
+        return 0.0
+    harm = min(abs(metric.relative_change), 1.0) if metric.relative_change is not None else 1.0
+    stage_type, _, name = metric.metric_name.rpartition(".")
+    return harm * path_shares.get(stage_type, 0.0) if name == "latency_ms" else harm
 
 
-def _how(change: AssetChange) -> str:
-    return "during the run" if change.pattern == "switch" else "in a part of the run"
+def _transition(change: AssetChange) -> str:
+    before, after = (_first_line(version) for version in (change.before, change.after))
+    if change.pattern == "switch":
+        return f"changed from {change.by} {before} to {change.by} {after} during the run"
+    return f"was used in {change.by} {before} and {change.by} {after} side by side"
 
 
-def _movement(change: AssetChange) -> str:
-    if not change.moved:
+def _movement(moved: Sequence[MovedMetric]) -> str:
+    if not moved:
         return "no metric moved clearly with it"
-    return ", ".join(_moved_text(metric) for metric in change.moved[:2])
+    return ", ".join(_moved_text(metric) for metric in moved[:2])
 
 
 def _moved_text(metric: MovedMetric) -> str:

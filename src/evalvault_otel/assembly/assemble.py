@@ -11,8 +11,7 @@ from operator import itemgetter
 from ..model import Assembly, AssetUse, Finding, RunTrace, Span, StageEvent, Value
 from . import assets, context, findings, nodes, roles, stages
 from .nodes import Node, Tree
-
-_Note = tuple[str, Node, dict[str, object]]
+from .parents import Note
 
 
 @dataclass(slots=True)
@@ -21,7 +20,7 @@ class _Work:
 
     tree: Tree
     stages: list[Node]
-    notes: list[_Note] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 def assemble(spans: Sequence[Span]) -> Assembly:
@@ -65,12 +64,14 @@ def _prepare(tree: Tree) -> _Work:
 
 def _name_stages(work: _Work) -> None:
     """Stage id: what the span says, else the span id. Two of the same id in a trace cannot both keep it."""
-    taken: set[str] = set()
+    # Derived stages have ids that follow from their span's: nobody else may claim one.
+    taken = {f"{node.span.span_id}:{kind}" for node in work.tree.nodes for kind in roles.DERIVED_TYPES}
     for node in work.stages:
         said = node.reading.identity.get("id")
         node.stage_id = said if isinstance(said, str) else node.span.span_id
         if node.stage_id in taken:
             work.notes.append(("duplicate_stage_id", node, {}))
+        while node.stage_id in taken:
             node.stage_id = f"{node.stage_id}~{node.span.span_id}"
         taken.add(node.stage_id)
 

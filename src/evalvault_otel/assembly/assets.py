@@ -67,16 +67,17 @@ _EVENT_KEYS = tuple(f"{_PREFIX}{key}" for key in _ENTRY_KEYS)
 
 
 def _recorded(entry: Mapping[str, Any], keys: tuple[str, ...], used_ns: int | None) -> Iterator[Recorded]:
-    said = map(entry.get, keys)
-    try:
-        content = _content(*said)
-    except TypeError:  # a value that cannot be hashed; what it says is not text anyway
-        content = _content(*(text(value) for value in map(entry.get, keys)))
+    said = tuple(map(entry.get, keys))
+    # What cannot be hashed, or is equal without being the same (0.0 and -0.0), is read each time.
+    content = _content(*said) if _CACHED.issuperset(map(type, said)) else _content.__wrapped__(*said)
     if content is not None:
         yield content, used_ns
 
 
-# The same few assets are used all the time. Typed, since 1 and 1.0 are different versions.
+_CACHED = frozenset({str, int, bool, type(None)})
+
+
+# The same few assets are used all the time. Typed, since 1 and True are different versions.
 @lru_cache(maxsize=10_000, typed=True)
 def _content(  # noqa: PLR0913, PLR0917 - the keys of an entry
     kind: Value,

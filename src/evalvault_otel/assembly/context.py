@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from ..conventions.coerce import text
 from ..conventions.reading import DIALECTS
 from ..conventions.rules import Part
 from ..model import Resource, Value
@@ -23,7 +24,7 @@ _RESOURCE_KEYS = {
 }
 _MAX_RUN_ID = 128
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LATEST_NS = 253_402_300_799_000_000_000  # the end of year 9999: the last day that has a name
+_LATEST_NS = 1 << 63  # in the year 2262: what a database holds in 64 bits with a sign
 
 
 def resolve(tree: Tree, conflicts: list[str]) -> None:
@@ -49,12 +50,8 @@ def resolve(tree: Tree, conflicts: list[str]) -> None:
 
 
 def _run_id(context: Mapping[str, Value]) -> str | None:
-    said = context.get("run_id") or _association(context.get("metadata"))
+    said = context.get("run_id") or context.get("associated_run_id")
     return _CONTROL.sub(REPLACEMENT, said)[:_MAX_RUN_ID] if isinstance(said, str) and said else None
-
-
-def _association(metadata: Value) -> Value:
-    return metadata.get("run_id") if isinstance(metadata, dict) else None
 
 
 def _agreed(nodes: Sequence[Node], conflicts: list[str]) -> dict[str, Value]:
@@ -72,8 +69,12 @@ def _agreed(nodes: Sequence[Node], conflicts: list[str]) -> dict[str, Value]:
 
 
 def _said_by(resource: Resource) -> dict[str, Value]:
-    found = ((name, resource.attributes.get(key)) for key, name in _RESOURCE_KEYS.items())
-    return {name: value for name, value in found if isinstance(value, str) and value}
+    said: dict[str, Value] = {}
+    for key, name in _RESOURCE_KEYS.items():
+        value = text(resource.attributes.get(key))
+        if value is not None:
+            said.setdefault(name, value)
+    return said
 
 
 def fallback_run(tree: Tree) -> str:
@@ -84,5 +85,5 @@ def fallback_run(tree: Tree) -> str:
 
 
 def has_time(time_ns: int) -> bool:
-    """Whether a time can be one: set, and before the year 10000."""
+    """Whether a time can be one: set, and before the year 2262."""
     return 0 < time_ns < _LATEST_NS

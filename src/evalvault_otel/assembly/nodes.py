@@ -146,18 +146,20 @@ def collapse(nodes: Sequence[Node]) -> None:
             same_type[id(node.above)] = same_type.get(id(node.above), 0) + 1
     for node in nodes:
         above = node.above
-        if above is None or not _repeats(node, above) or same_type.get(id(above)) != 1:
+        if above is None or same_type.get(id(above)) != 1:
             continue
         outer = above.wrapped_in or above
+        if not _repeats(node, outer):
+            continue
         node.wrapped_in = outer
         outer.wrapped.append(node)
         for name, value in node.reading.fields.items():
             outer.fields.setdefault(name, value)
 
 
-def _repeats(node: Node, above: Node) -> bool:
+def _repeats(node: Node, outer: Node) -> bool:
     return (
-        node.stage_type == above.stage_type
+        node.stage_type == outer.stage_type
         and node.stage_type not in _CONTAINERS
-        and not (node.reading.explicit and above.reading.explicit)
+        and not (node.reading.explicit and outer.reading.explicit)
     )

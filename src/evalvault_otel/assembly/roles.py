@@ -40,6 +40,9 @@ def _serves(stage: Node) -> bool:
     return False
 
 
+DERIVED_TYPES = ("input", "system_prompt")
+
+
 @dataclass(frozen=True, slots=True)
 class Derived:
     """A stage without a span of its own: what it comes from and what it holds."""
@@ -53,7 +56,7 @@ class Derived:
 def derived(tree: Tree, stages: Sequence[Node]) -> Iterator[Derived]:
     """The `input` and `system_prompt` that spans imply and no stage states."""
     types = {stage.stage_type for stage in stages}
-    if "input" not in types:
+    if "input" not in types and tree.has_root:
         query = question(visible(tree.entry.reading.identity.get("input")))
         if query:
             yield Derived(tree.entry, "input", "rule:root_input", {"query": query})

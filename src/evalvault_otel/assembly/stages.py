@@ -12,9 +12,9 @@ from .findings import time_problem
 from .metrics import stage_metrics
 from .nodes import Node, Tree
 from .outcome import SUCCESS, outcome
+from .parents import Note, stage_parents, within
 from .roles import Derived, derived
 
-_Note = tuple[str, Node, dict[str, object]]
 _Shared = dict[tuple[int, str, str], dict[str, Value]]
 
 # Usage counts on calls of a model, nowhere else; parents only repeat it.
@@ -27,9 +27,9 @@ _MAX_TEXT = 1000
 _RETRIEVING = frozenset({"retrieval", "rerank", "fusion"})
 
 
-def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[_Note]) -> list[StageEvent]:
+def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[StageEvent]:
     """All stages of a trace, derived ones first, else top-down; adds to `notes` what was found on the way."""
-    parents = {node.stage_id: _parent_id(node) for node in nodes}
+    parents = stage_parents(nodes, notes)
     times = _timings(nodes, parents)
     usage = _usage(nodes, notes)
     retrieved = _retrieved(nodes)
@@ -54,15 +54,6 @@ def name_text(value: str) -> str:
     return clean_text(value)[:_MAX_NAME]
 
 
-def _parent_id(node: Node) -> str | None:
-    """What the span says, else the nearest stage above."""
-    said = node.reading.identity.get("parent_id")
-    if isinstance(said, str) and said != node.stage_id:
-        return said
-    owner = node.above.owner if node.above is not None else None
-    return None if owner is None else owner.stage_id
-
-
 def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[str, timing.Interval]:
     """Intervals of all stages with a duration, linked as the stages are, with the critical path marked."""
     intervals = {
@@ -70,41 +61,13 @@ def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[s
     }
     tops = []
     for stage_id, interval in intervals.items():
-        parent = _timed_parent(stage_id, parents, intervals)
-        if parent is None:
-            tops.append(interval)
-        else:
-            parent.children.append(interval)
+        parent = within(stage_id, parents, intervals)
+        (tops if parent is None else intervals[parent].children).append(interval)
     timing.mark_critical_path(tops)
     return intervals
 
 
-def _timed_parent(
-    stage_id: str, parents: Mapping[str, str | None], intervals: Mapping[str, timing.Interval]
-) -> timing.Interval | None:
-    """The nearest ancestor stage with times; explicit parent ids may lead out of the trace or in a circle."""
-    seen = {stage_id}
-    parent = parents.get(stage_id)
-    while parent is not None and parent not in seen:
-        seen.add(parent)
-        if parent in intervals:
-            return None if _leads_to(parent, stage_id, parents) else intervals[parent]
-        parent = parents.get(parent)
-    return None
-
-
-def _leads_to(start: str, goal: str, parents: Mapping[str, str | None]) -> bool:
-    seen: set[str] = set()
-    step: str | None = start
-    while step is not None and step not in seen:
-        if step == goal:
-            return True
-        seen.add(step)
-        step = parents.get(step)
-    return False
-
-
-def _usage(nodes: Sequence[Node], notes: list[_Note]) -> dict[str, dict[str, float | int | None]]:
+def _usage(nodes: Sequence[Node], notes: list[Note]) -> dict[str, dict[str, float | int | None]]:
     """Usage per stage, once per call: not where a stage below reports it too."""
     counted: dict[str, dict[str, float | int | None]] = {}
     reported_below: set[int] = set()
@@ -119,12 +82,10 @@ def _usage(nodes: Sequence[Node], notes: list[_Note]) -> dict[str, dict[str, flo
             notes.append(("usage_repeated", node, {}))
             continue
         counted[node.stage_id] = said
-        above = node.above
+        above = node.above.owner if node.above is not None else None
         while above is not None and id(above) not in reported_below:
             reported_below.add(id(above))
-            if above.wrapped_in is not None:
-                reported_below.add(id(above.wrapped_in))
-            above = above.above
+            above = above.above.owner if above.above is not None else None
     return counted
 
 
@@ -145,7 +106,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     usage: Mapping[str, float | int | None],
     metadata: dict[str, Value],
     retrieved: Collection[str] | None,
-    notes: list[_Note],
+    notes: list[Note],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
     stage_type = node.stage_type or ""
@@ -165,7 +126,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         attempt=_attempt(identity.get("attempt")),
         started_ns=span.start_ns if has_time(span.start_ns) else None,
         finished_ns=span.end_ns if interval else None,
-        duration_ms=(interval.end - interval.start) / 1e6 if interval else None,
+        duration_ms=timing.duration_ms(interval) if interval else None,
         self_ms=timing.self_ms(interval) if interval else None,
         critical_ms=timing.critical_ms(interval) if interval else None,
         input_ref=_payload_ref(node, "input"),
@@ -185,7 +146,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     )
 
 
-def _derived_event(item: Derived, metadata: dict[str, Value], notes: list[_Note]) -> StageEvent:
+def _derived_event(item: Derived, metadata: dict[str, Value], notes: list[Note]) -> StageEvent:
     node = item.source
     measured = stage_metrics(item.stage_type, item.fields, metadata)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]

@@ -22,6 +22,11 @@ class Interval:
     critical: int = 0
 
 
+def duration_ms(stage: Interval) -> float:
+    """Milliseconds from start to end."""
+    return (stage.end - stage.start) / _MS
+
+
 def self_ms(stage: Interval) -> float:
     """Milliseconds of `stage` in which none of its children ran; overlapping children count once."""
     covered, reached = 0, stage.start
@@ -38,18 +43,20 @@ def mark_critical_path(tops: Sequence[Interval]) -> None:
     if not tops:
         return
     trace = Interval(min(top.start for top in tops), max(top.end for top in tops), list(tops))
-    stack = [(trace, trace.end)]
+    stack = [(trace, trace.start, trace.end)]
     while stack:
-        stage, limit = stack.pop()
-        now = bound = min(stage.end, limit)
+        stage, earliest, latest = stack.pop()
+        # A stage counts only while the one that waited for it ran.
+        begin, bound = max(stage.start, earliest), min(stage.end, latest)
+        now = bound
         for child in sorted(stage.children, key=_latest_first, reverse=True):
-            end = min(child.end, bound)
-            if end > now or child.start >= end:
+            end, start = min(child.end, bound), max(child.start, begin)
+            if end > now or start >= end:
                 continue
             stage.critical += now - end
-            stack.append((child, end))
-            now = max(child.start, stage.start)
-        stage.critical += max(0, now - stage.start)
+            stack.append((child, begin, end))
+            now = start
+        stage.critical += max(0, now - begin)
 
 
 def _latest_first(stage: Interval) -> tuple[int, int]:

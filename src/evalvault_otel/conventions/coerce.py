@@ -15,6 +15,7 @@ _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no", ""})
 # Larger JSON texts are payloads, not settings; parsing them at ingest would cost more than they tell.
 _MAX_JSON = 64 * 1024
+_TWO_63 = 1 << 63
 
 
 def text(value: Value) -> str | None:
@@ -39,11 +40,11 @@ def number(value: Value) -> float | int | None:
 
 
 def integer(value: Value) -> int | None:
-    """A whole number; 5.0 and "5" are 5 (Node sends 1.0 as an int and the reverse)."""
-    if type(value) is int:
-        return value
-    found = number(value)
-    return int(found) if found is not None and found == int(found) else None
+    """A whole number of at most 64 bits; 5.0 and "5" are 5 (Node sends 1.0 as an int and the reverse)."""
+    found = value if type(value) is int else number(value)
+    if found is None or found != int(found) or not -_TWO_63 <= found < _TWO_63:
+        return None
+    return int(found)
 
 
 def boolean(value: Value) -> bool | None:
@@ -98,6 +99,12 @@ def parse_json(value: Value) -> Any:
         except ValueError:
             return None
     return value if isinstance(value, list | dict) else None
+
+
+def associated_run(value: Value) -> str | None:
+    """The `run_id` in association metadata (JSON text or a map)."""
+    found = parse_json(value)
+    return text(found.get("run_id")) if isinstance(found, dict) else None
 
 
 _QUESTION_DEPTH = 4

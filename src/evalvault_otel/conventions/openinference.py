@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 from ..model import Attributes, Value
-from .coerce import anything, integer, number, parse_json, question, text
+from .coerce import anything, associated_run, integer, number, parse_json, question, text
 from .rules import Dialect, Part, Rule, Typing
 
 REDACTED = "__REDACTED__"
@@ -40,7 +40,7 @@ _RULES = (
     Rule("agent.name", "name", text, Part.IDENTITY),
     Rule("session.id", "session_id", text, Part.CONTEXT),
     Rule("user.id", "user_id", text, Part.CONTEXT),
-    Rule("metadata", "metadata", parse_json, Part.CONTEXT),
+    Rule("metadata", "associated_run_id", associated_run, Part.CONTEXT),
     Rule("tag.tags", "tags", anything),
     Rule("llm.response.model_name", "model_name", text),
     Rule("llm.model_name", "model_name", text),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ..model import Attributes, Span, Value
+from ..text import clean_text
 from . import evalvault, openinference
 from .coerce import Coerce
 from .rules import Dialect, Part, Unfold
@@ -136,7 +137,7 @@ def _walk(attributes: Attributes, reading: Reading) -> None:
         place = _place(key)
         if place is None:
             if _is_short(value):
-                reading.others[key] = value
+                reading.others[clean_text(key)] = value
         elif place is not _ARCHIVED:
             prefix, index, rest = place
             flat.setdefault(prefix, {}).setdefault(index, {})[rest] = value

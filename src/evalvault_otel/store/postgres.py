@@ -70,7 +70,12 @@ class PostgresStore(SqlStore):
         with self._connection(self._writes) as connection:
             if not durable:
                 connection.execute("SET LOCAL synchronous_commit = off")
-            yield _PostgresTransaction(connection, self._staged.setdefault(connection, _Staging()))
+            staged = self._staged.setdefault(connection, _Staging())
+            try:
+                yield _PostgresTransaction(connection, staged)
+            except BaseException:
+                staged.ready = False  # what this transaction created goes with it
+                raise
 
     @contextmanager
     def _snapshot(self) -> Iterator["_PostgresTransaction"]:
@@ -248,7 +253,7 @@ def _translated() -> Iterator[None]:
         yield
     except EvalVaultError:
         raise
-    except (psycopg.DataError, psycopg.IntegrityError) as exc:
+    except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as exc:
         raise InvalidInput(f"PostgreSQL refuses a value: {exc}") from exc
     except psycopg.Error as exc:
         raise Unavailable(f"PostgreSQL: {str(exc).splitlines()[0] if str(exc) else type(exc).__name__}") from exc

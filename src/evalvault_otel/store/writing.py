@@ -277,7 +277,7 @@ _SELECT_SPANS = """
 SELECT trace_id, span_id, parent_span_id, name, kind, start_ns, end_ns, status_code, status_message,
     CAST(attributes AS TEXT), CAST(events AS TEXT), CAST(links AS TEXT),
     dropped_attributes, dropped_events, dropped_links, flags, trace_state, resource_id, scope_id
-FROM span WHERE trace_id = ? ORDER BY start_ns, span_id
+FROM span WHERE trace_id = ?
 """
 _SELECT_RESOURCES = """
 SELECT id, CAST(attributes AS TEXT), dropped_attributes, schema_url FROM resource
@@ -292,4 +292,6 @@ WHERE id IN (SELECT scope_id FROM span WHERE trace_id = ?)
 def _read_spans(tx: Transaction, trace_id: str) -> list[Span]:
     resources = {row[0]: rows.resource_of(row) for row in tx.fetch(_SELECT_RESOURCES, (trace_id,))}
     scopes = {row[0]: rows.scope_of(row) for row in tx.fetch(_SELECT_SCOPES, (trace_id,))}
-    return [rows.span_of(row, resources, scopes) for row in tx.fetch(_SELECT_SPANS, (trace_id,))]
+    spans = [rows.span_of(row, resources, scopes) for row in tx.fetch(_SELECT_SPANS, (trace_id,))]
+    # Not in SQL: times beyond 2^63 are negative there.
+    return sorted(spans, key=lambda span: (span.start_ns, span.span_id))

@@ -21,7 +21,7 @@ def scope(name: str, version: str, attributes: Attributes, dropped: int, schema_
 def invalid_ids(trace_id: str, span_id: str) -> str | None:
     """Why these hex ids cannot name a span, or None. Source: trace.proto, comments on `trace_id` and `span_id`."""
     if len(trace_id) != len(_NO_TRACE):
-        return f"trace_id has {len(trace_id) // 2} bytes instead of 16{_WRONG_SIGNAL if not trace_id else ''}"
+        return f"trace_id has {len(trace_id) // 2} bytes instead of 16{_WRONG_SIGNAL}"
     if len(span_id) != len(_NO_SPAN):
         return f"span_id has {len(span_id) // 2} bytes instead of 8"
     if trace_id == _NO_TRACE:

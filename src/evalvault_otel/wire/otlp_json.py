@@ -5,6 +5,7 @@ Source: opentelemetry-proto, docs/specification.md, "JSON Protobuf Encoding".
 """
 
 import base64
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
@@ -14,6 +15,7 @@ import orjson
 
 from ..errors import Undecodable
 from ..model import Attributes, Reject, Resource, Scope, Span, SpanEvent, SpanLink, Value
+from ..text import without_surrogates
 from . import Decoded, identity
 
 _MAX_DEPTH = 64
@@ -27,10 +29,7 @@ def decode(data: bytes) -> Decoded:
     Raises:
         Undecodable: not JSON, or not of that shape outside of a single span.
     """
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as exc:
-        raise Undecodable(f"not JSON: {exc}") from exc
+    document = _parse(data)
     if not isinstance(document, dict):
         raise Undecodable('the body must be a JSON object with "resourceSpans"')
     decoded = Decoded([], [])
@@ -39,10 +38,22 @@ def decode(data: bytes) -> Decoded:
     return decoded
 
 
+def _parse(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        if b"\\u" not in data:
+            raise Undecodable(f"not JSON: {exc}") from exc
+    try:  # half of a surrogate pair, which the fast parser refuses: truncated text has it
+        return json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise Undecodable(f"not JSON: {exc}") from exc
+
+
 def _decode_resource(resource_spans: Mapping[str, Any], decoded: Decoded) -> None:
     proto = _object(resource_spans, "resource")
     resource = identity.resource(
-        _attributes(proto), _int(proto, "droppedAttributesCount"), _text(resource_spans, "schemaUrl")
+        _attributes(proto), _uint32(proto, "droppedAttributesCount"), _text(resource_spans, "schemaUrl")
     )
     for scope_spans in _objects(resource_spans, "scopeSpans"):
         scope = _decode_scope(_object(scope_spans, "scope"), _text(scope_spans, "schemaUrl"))
@@ -52,7 +63,7 @@ def _decode_resource(resource_spans: Mapping[str, Any], decoded: Decoded) -> Non
 
 def _decode_scope(proto: Mapping[str, Any], schema_url: str) -> Scope:
     name, version = _text(proto, "name"), _text(proto, "version")
-    return identity.scope(name, version, _attributes(proto), _int(proto, "droppedAttributesCount"), schema_url)
+    return identity.scope(name, version, _attributes(proto), _uint32(proto, "droppedAttributesCount"), schema_url)
 
 
 def _decode_span(proto: Mapping[str, Any], resource: Resource, scope: Scope, decoded: Decoded) -> None:
@@ -65,7 +76,7 @@ def _decode_span(proto: Mapping[str, Any], resource: Resource, scope: Scope, dec
     except Undecodable as exc:
         reason = str(exc)
     if reason is not None:
-        decoded.rejects.append(Reject(reason, orjson.dumps(proto)))
+        decoded.rejects.append(Reject(reason, json.dumps(proto).encode()))
 
 
 def _span(proto: Mapping[str, Any], trace_id: str, span_id: str, resource: Resource, scope: Scope) -> Span:
@@ -75,18 +86,18 @@ def _span(proto: Mapping[str, Any], trace_id: str, span_id: str, resource: Resou
         span_id=span_id,
         parent_span_id=_hex(proto, "parentSpanId"),
         name=_text(proto, "name"),
-        kind=_int(proto, "kind"),
+        kind=_enum(proto, "kind"),
         start_ns=_uint64(proto, "startTimeUnixNano"),
         end_ns=_uint64(proto, "endTimeUnixNano"),
-        status_code=_int(status, "code"),
+        status_code=_enum(status, "code"),
         status_message=_text(status, "message"),
         attributes=_attributes(proto),
         events=tuple(_event(event) for event in _objects(proto, "events")),
         links=tuple(_link(link) for link in _objects(proto, "links")),
-        dropped_attributes=_int(proto, "droppedAttributesCount"),
-        dropped_events=_int(proto, "droppedEventsCount"),
-        dropped_links=_int(proto, "droppedLinksCount"),
-        flags=_int(proto, "flags"),
+        dropped_attributes=_uint32(proto, "droppedAttributesCount"),
+        dropped_events=_uint32(proto, "droppedEventsCount"),
+        dropped_links=_uint32(proto, "droppedLinksCount"),
+        flags=_uint32(proto, "flags"),
         trace_state=_text(proto, "traceState"),
         resource=resource,
         scope=scope,
@@ -94,7 +105,7 @@ def _span(proto: Mapping[str, Any], trace_id: str, span_id: str, resource: Resou
 
 
 def _event(proto: Mapping[str, Any]) -> SpanEvent:
-    time_ns, dropped = _uint64(proto, "timeUnixNano"), _int(proto, "droppedAttributesCount")
+    time_ns, dropped = _uint64(proto, "timeUnixNano"), _uint32(proto, "droppedAttributesCount")
     return SpanEvent(time_ns, _text(proto, "name"), _attributes(proto), dropped)
 
 
@@ -104,8 +115,8 @@ def _link(proto: Mapping[str, Any]) -> SpanLink:
         _hex(proto, "spanId"),
         _text(proto, "traceState"),
         _attributes(proto),
-        _int(proto, "droppedAttributesCount"),
-        _int(proto, "flags"),
+        _uint32(proto, "droppedAttributesCount"),
+        _uint32(proto, "flags"),
     )
 
 
@@ -170,7 +181,7 @@ def _text(proto: Mapping[str, Any], field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise Undecodable(f"{field} must be text, not {_short(value)}")
-    return value
+    return value if value.isascii() else without_surrogates(value)
 
 
 def _hex(proto: Mapping[str, Any], field: str) -> str:
@@ -180,8 +191,12 @@ def _hex(proto: Mapping[str, Any], field: str) -> str:
     return value
 
 
-def _int(proto: Mapping[str, Any], field: str) -> int:
-    return _in_range(proto, field, -(2**31), 2**32)
+def _enum(proto: Mapping[str, Any], field: str) -> int:
+    return _in_range(proto, field, -(2**31), 2**31)
+
+
+def _uint32(proto: Mapping[str, Any], field: str) -> int:
+    return _in_range(proto, field, 0, 2**32)
 
 
 def _uint64(proto: Mapping[str, Any], field: str) -> int:

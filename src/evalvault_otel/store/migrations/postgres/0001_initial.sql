@@ -117,7 +117,6 @@ CREATE TABLE asset (
     subtype text,
     role text
 );
-CREATE INDEX asset_name ON asset (kind, name);
 
 CREATE TABLE asset_use (
     trace_id text COLLATE "C" NOT NULL,

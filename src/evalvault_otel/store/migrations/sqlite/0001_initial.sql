@@ -107,7 +107,6 @@ CREATE TABLE asset (
     subtype TEXT,
     role TEXT
 );
-CREATE INDEX asset_name ON asset (kind, name);
 
 CREATE TABLE asset_use (
     trace_id TEXT NOT NULL,
