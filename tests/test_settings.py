@@ -1,133 +1,184 @@
-"""Settings: the environment, what overrides it, and what a bad value is told."""
+"""Settings: read once, checked at the start, and every complaint names what to change."""
 
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evalvault_otel.errors import SettingsError
-from evalvault_otel.settings import Settings, is_loopback, load, split_address
+from evalvault_otel.settings import MIB, Settings, is_loopback, load, split_address
+from tests.support.strategies import bounded
 
-VARIABLES = {spec.name: spec.metadata["env"] for spec in fields(Settings)}
-
-
-def test_without_an_environment_the_defaults_count() -> None:
-    assert load({}, {}) == Settings()
-
-
-@pytest.mark.parametrize(
-    "name, text, value",
-    [
-        ("db", "postgresql://me@localhost/traces", "postgresql://me@localhost/traces"),
-        ("grpc", "127.0.0.1:1", "127.0.0.1:1"),
-        ("http", "[::1]:2", "[::1]:2"),
-        ("api", "localhost:3", "localhost:3"),
-        ("insecure", "Yes", True),
-        ("insecure", "0", False),
-        ("max_request_bytes", "1000", 1000),
-        ("max_queue_bytes", " 2000 ", 2000),
-        ("commit_bytes", "3000", 3000),
-        ("ack_timeout_s", "1.5", 1.5),
-        ("commit_delay_ms", "0", 0.0),
-        ("quiet_ms", "250", 250.0),
-        ("max_rejects", "5", 5),
-        ("shutdown_s", "1", 1.0),
-    ],
-)
-def test_each_setting_is_read_from_its_variable(name: str, text: str, value: Any) -> None:
-    found = getattr(load({}, {VARIABLES[name]: text}), name)
-    assert (found, type(found)) == (value, type(value))
+DEFAULTS = Settings()
+OTHERS: dict[str, tuple[str, object]] = {
+    "db": ("postgresql://me@localhost/traces", "postgresql://me@localhost/traces"),
+    "grpc": ("127.0.0.1:0", "127.0.0.1:0"),
+    "http": ("localhost:1", "localhost:1"),
+    "api": ("[::1]:8080", "[::1]:8080"),
+    "insecure": ("yes", True),
+    "max_request_bytes": ("1000", 1000),
+    "max_queue_bytes": ("2000", 2000),
+    "commit_bytes": ("3000", 3000),
+    "ack_timeout_s": ("0.5", 0.5),
+    "commit_delay_ms": ("0", 0.0),
+    "quiet_ms": ("100", 100.0),
+    "max_rejects": ("7", 7),
+    "shutdown_s": ("1", 1.0),
+}
 
 
-def test_every_variable_is_named_after_its_setting() -> None:
-    assert {name: f"EVALVAULT_{name.upper()}" for name in VARIABLES} == VARIABLES
+def _env(name: str) -> str:
+    (variable,) = [spec.metadata["env"] for spec in fields(Settings) if spec.name == name]
+    return str(variable)
 
 
-def test_overrides_win_over_the_environment_and_none_is_not_given() -> None:
-    found = load({"db": "mine.db", "http": None, "insecure": False}, {"EVALVAULT_DB": "x", "EVALVAULT_HTTP": "[::1]:7"})
-    assert (found.db, found.http) == ("mine.db", "[::1]:7")
+def test_without_anything_the_defaults_hold() -> None:
+    assert load(env={}) == DEFAULTS
+    assert (DEFAULTS.db, DEFAULTS.grpc, DEFAULTS.http, DEFAULTS.api) == (
+        "evalvault.db",
+        "127.0.0.1:4317",
+        "127.0.0.1:4318",
+        "127.0.0.1:8000",
+    )
+    assert (DEFAULTS.max_request_bytes, DEFAULTS.insecure) == (64 * MIB, False)
 
 
-def test_an_override_of_false_wins_over_a_variable_of_true() -> None:
-    with pytest.raises(SettingsError, match="--insecure"):
-        load({"insecure": False}, {"EVALVAULT_INSECURE": "true", "EVALVAULT_HTTP": "0.0.0.0:1"})
+def test_every_setting_is_in_the_table_of_this_test() -> None:
+    assert list(OTHERS) == [spec.name for spec in fields(Settings)]
 
 
-def test_empty_variables_count_as_unset() -> None:
-    assert load({}, dict.fromkeys(VARIABLES.values(), " ")) == Settings()
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_setting_has_a_variable(name: str) -> None:
+    said, value = OTHERS[name]
+
+    found = getattr(load(env={_env(name): f" {said} "}), name)
+
+    assert (found, type(found)) == (value, type(getattr(DEFAULTS, name)))
+    assert found != getattr(DEFAULTS, name)
 
 
-@pytest.mark.parametrize("name", ["max_request_bytes", "max_queue_bytes", "commit_bytes", "max_rejects", "quiet_ms"])
-@pytest.mark.parametrize("text", ["many", "1e", "1_0_"])
-def test_what_is_no_number_names_the_variable(name: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=f"{VARIABLES[name]}='{text}' is not a number"):
-        load({}, {VARIABLES[name]: text})
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert load(env={_env(name): "  " for name in OTHERS}) == DEFAULTS
 
 
-def test_what_is_no_yes_or_no_names_the_variable() -> None:
-    with pytest.raises(SettingsError, match="EVALVAULT_INSECURE='maybe'"):
-        load({}, {"EVALVAULT_INSECURE": "maybe"})
+def test_options_come_before_variables_and_missing_options_do_not() -> None:
+    env = {"EVALVAULT_DB": "env.db", "EVALVAULT_QUIET_MS": "5"}
 
+    found = load({"db": "option.db", "quiet_ms": None}, env)
 
-POSITIVE = [
-    spec.name for spec in fields(Settings) if type(spec.default) in {int, float} and spec.name != "commit_delay_ms"
-]
-
-
-@pytest.mark.parametrize("name", POSITIVE)
-@pytest.mark.parametrize("text", ["0", "-1"])
-def test_sizes_and_times_are_positive(name: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=f"(?i){name}"):
-        load({}, {VARIABLES[name]: text})
-
-
-def test_a_delay_may_be_nothing_but_not_less() -> None:
-    with pytest.raises(SettingsError, match=r"(?i)commit_delay_ms"):
-        load({}, {"EVALVAULT_COMMIT_DELAY_MS": "-0.1"})
-
-
-@pytest.mark.xfail(reason="NaN and infinity pass the checks and fail later, in arithmetic")
-@pytest.mark.parametrize("name", ["ack_timeout_s", "commit_delay_ms", "quiet_ms", "shutdown_s"])
-@pytest.mark.parametrize("text", ["nan", "inf"])
-def test_times_are_finite(name: str, text: str) -> None:
-    with pytest.raises(SettingsError):
-        load({}, {VARIABLES[name]: text})
-
-
-@pytest.mark.parametrize("name", ["grpc", "http", "api"])
-@pytest.mark.parametrize("address", ["0.0.0.0:1", "192.168.1.2:1", "[::]:1", "example.com:1"])
-def test_an_address_others_can_reach_needs_insecure(name: str, address: str) -> None:
-    with pytest.raises(SettingsError, match=f"--{name} .*--insecure"):
-        load({name: address}, {})
-    assert getattr(load({name: address, "insecure": True}, {}), name) == address
-
-
-@pytest.mark.parametrize("address", ["4317", "localhost", "localhost:", "localhost:x", "localhost:-1", "h:65536", ""])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(SettingsError, match="host:port"):
-        split_address(address)
-
-
-@pytest.mark.xfail(reason="the message shows the value only, not where it comes from")
-def test_a_variable_that_is_no_address_is_named() -> None:
-    with pytest.raises(SettingsError, match="EVALVAULT_HTTP|--http"):
-        load({}, {"EVALVAULT_HTTP": "4318"})
-
-
-@pytest.mark.parametrize(
-    "address, parts",
-    [
-        ("127.0.0.1:4317", ("127.0.0.1", 4317)),
-        ("[::1]:0", ("::1", 0)),
-        (":65535", ("127.0.0.1", 65535)),
-        ("localhost:8", ("localhost", 8)),
-    ],
-)
-def test_addresses_are_split(address: str, parts: tuple[str, int]) -> None:
-    assert split_address(address) == parts
-    assert is_loopback(parts[0])
+    assert (found.db, found.quiet_ms) == ("option.db", 5)
 
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        Settings().db = "other"  # type: ignore[misc]
+        DEFAULTS.db = "other"  # type: ignore[misc]  # what is tested
+
+
+@pytest.mark.parametrize(
+    "variable, said",
+    [
+        ("EVALVAULT_MAX_REQUEST_BYTES", "many"),
+        ("EVALVAULT_MAX_REQUEST_BYTES", "1.5"),
+        ("EVALVAULT_QUIET_MS", "soon"),
+        ("EVALVAULT_INSECURE", "perhaps"),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_named(variable: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"{variable}='{said}'"):
+        load(env={variable: said})
+
+
+@pytest.mark.parametrize(
+    "word, value", [("true", True), ("1", True), ("YES", True), ("false", False), ("0", False), ("no", False)]
+)
+def test_yes_and_no(word: str, value: bool) -> None:
+    assert load(env={"EVALVAULT_INSECURE": word}).insecure is value
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["max_request_bytes", "max_queue_bytes", "commit_bytes", "ack_timeout_s", "quiet_ms", "max_rejects", "shutdown_s"],
+)
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_and_times_are_positive(name: str, value: int) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be greater than 0, not {value}"):
+        load({name: value}, {})
+
+
+def test_no_delay_is_fine_and_a_negative_one_is_not() -> None:
+    assert load({"commit_delay_ms": 0.0}, {}).commit_delay_ms == 0
+    with pytest.raises(SettingsError, match="commit_delay_ms"):
+        load({"commit_delay_ms": -0.1}, {})
+
+
+@pytest.mark.parametrize("name", ["ack_timeout_s", "commit_delay_ms", "quiet_ms", "shutdown_s"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_times_are_numbers_that_end(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load(env={_env(name): value})
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize(
+    "address, host, port",
+    [
+        ("127.0.0.1:4317", "127.0.0.1", 4317),
+        ("localhost:0", "localhost", 0),
+        (":80", "127.0.0.1", 80),
+        ("[::1]:65535", "::1", 65535),
+        ("db.example.com:1", "db.example.com", 1),
+    ],
+)
+def test_an_address_is_host_and_port(address: str, host: str, port: int) -> None:
+    assert split_address(address) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "4317", "127.0.0.1", "host:", "host:http", "host:-1", "host:65536", "host:²", "host: 1"]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match="use host:port"):
+        split_address(address)
+
+
+@settings(bounded, max_examples=200)
+@given(st.text(max_size=20) | st.from_regex(r"\S{0,5}:\d{0,6}"))
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    try:
+        host, port = split_address(text)
+    except SettingsError:
+        return
+    assert host
+    assert 0 <= port <= 65535
+
+
+@pytest.mark.parametrize(
+    "host, loopback",
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("example.com", False),
+        ("localhost.example.com", False),
+        ("", False),
+    ],
+)
+def test_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize("name", ["grpc", "http", "api"])
+def test_an_address_that_others_can_reach_needs_consent(name: str) -> None:
+    said: dict[str, Any] = {name: "0.0.0.0:1"}
+    with pytest.raises(SettingsError, match=f"--{name} 0.0.0.0:1 can be reached .* --insecure"):
+        load(said, {})
+
+    assert getattr(load({**said, "insecure": True}, {}), name) == "0.0.0.0:1"

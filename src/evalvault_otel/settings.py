@@ -1,6 +1,7 @@
 """Settings: one frozen record, read and checked once at the start. Nothing else of the server reads the environment."""
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -63,7 +64,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("grpc", "http", "api"):
-            host, _ = split_address(getattr(self, name))
+            try:
+                host, _ = split_address(getattr(self, name))
+            except SettingsError as exc:
+                raise SettingsError(f"--{name} (EVALVAULT_{name.upper()}): {exc}") from exc
             if not self.insecure and not is_loopback(host):
                 raise SettingsError(
                     f"--{name} {getattr(self, name)} can be reached from other machines and there is no authentication "
@@ -78,9 +82,9 @@ class Settings:
             "max_rejects",
             "shutdown_s",
         ):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(f"{name} must be greater than 0, not {getattr(self, name)}")
-        if self.commit_delay_ms < 0:
+        if not 0 <= self.commit_delay_ms < math.inf:
             raise SettingsError(f"commit_delay_ms must not be negative, not {self.commit_delay_ms}")
 
 

@@ -16,6 +16,10 @@ import orjson
 from .model import Value
 from .text import clean_text, without_surrogates
 
+# The receivers take less than half of this; what a program hands over directly may be of any depth.
+_MAX_DEPTH = 200
+_TOO_DEEP = "(nested too deeply)"
+
 
 def dumps(value: Value) -> str:
     """JSON text of any OTLP value. The result holds no NUL, escaped or not, and is valid for every database."""
@@ -55,7 +59,9 @@ def _tag(value: Any) -> Any:
     raise TypeError(f"not an OTLP value: {type(value).__name__}")
 
 
-def _escape(value: Value) -> Value:
+def _escape(value: Value, depth: int = 0) -> Value:
+    if depth > _MAX_DEPTH:
+        return _TOO_DEEP
     match value:
         case float() if not math.isfinite(value):
             return {"$double": _non_finite_name(value)}
@@ -65,9 +71,9 @@ def _escape(value: Value) -> Value:
         case bytes():
             return _tag(value)
         case list() | tuple():
-            return [_escape(item) for item in value]
+            return [_escape(item, depth + 1) for item in value]
         case dict():
-            escaped = {clean_text(key): _escape(item) for key, item in value.items()}
+            escaped = {clean_text(key): _escape(item, depth + 1) for key, item in value.items()}
             return {"$map": escaped} if len(escaped) == 1 and next(iter(escaped)).startswith("$") else escaped
         case int() if not isinstance(value, bool) and not -(2**63) <= value < 2**64:
             return str(value)
@@ -104,7 +110,9 @@ def _plain_default(value: Any) -> Any:
     raise TypeError(f"not an OTLP value: {type(value).__name__}")
 
 
-def _plain(value: Value) -> Value:
+def _plain(value: Value, depth: int = 0) -> Value:
+    if depth > _MAX_DEPTH:
+        return _TOO_DEEP
     match value:
         case float() if not math.isfinite(value):
             return _non_finite_name(value)
@@ -113,9 +121,9 @@ def _plain(value: Value) -> Value:
         case bytes():
             return _plain_default(value)
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [_plain(item, depth + 1) for item in value]
         case dict():
-            return {clean_text(key): _plain(item) for key, item in value.items()}
+            return {clean_text(key): _plain(item, depth + 1) for key, item in value.items()}
         case int() if not isinstance(value, bool) and not -(2**63) <= value < 2**64:
             return str(value)
     return value

@@ -202,3 +202,17 @@ def test_a_slower_stage_harms_as_far_as_traces_wait_for_it(store: Store) -> None
     (change,) = (problem for problem in debug_report(store, RUN).findings if problem.kind == "asset_change")
     assert "`prompt.latency_ms` rose from 1 ms to 2 ms (worse)" in change.headline
     assert 0 < change.impact < 0.01
+
+
+def test_citations_of_documents_that_were_never_retrieved(store: Store) -> None:
+    made_up = {"output.citation_coverage": 0.5, "output.citation_count": 2.0}
+    save(
+        store,
+        *(
+            assembly([stage(n, 1, "output", n, metrics=made_up if n == 2 else {"output.citation_coverage": 1.0})])
+            for n in (1, 2)
+        ),
+    )
+    (problem,) = (problem for problem in debug_report(store, RUN).findings if problem.kind == "citation")
+    assert problem.headline == "`output` cites documents that were never retrieved in 1 of 2 answers with citations."
+    assert traces_of(problem.examples) == {2}

@@ -241,3 +241,18 @@ def test_evidence_shows_what_a_score_was_made_from() -> None:
     }
     assert evidence("custom.ranker.x.y", attributes, {}) == {"x.y": 2}
     assert evidence("output.latency_ms", {}, {}, 12.5) == {"duration_ms": 12.5, "comparison": "max"}
+
+
+def test_evalvaults_own_example_gives_evalvaults_own_figures() -> None:
+    """The five stages of its sample file; beside its figures come only metrics that it does not have."""
+    retrieval = scores("retrieval", {"top_k": 3, "doc_ids": ["doc-1", "doc-7", "doc-9"], "scores": [0.91, 0.72, 0.45]})
+    assert retrieval["result_count"] == 3
+    assert retrieval["avg_score"] == pytest.approx(0.6933333)
+    assert retrieval["score_gap"] == pytest.approx(0.46)
+    rerank = scores("rerank", {"input_count": 3, "output_count": 2, "scores": [0.88, 0.62]})
+    assert rerank["keep_rate"] == pytest.approx(2 / 3)
+    assert rerank["avg_score"] == pytest.approx(0.75)
+    output = scores("output", {"answer": "...", "citations": ["doc-1", "doc-7"], "tokens_in": 900, "tokens_out": 210})
+    assert output == {"citation_count": 2.0, "token_ratio": pytest.approx(210 / 900)}
+    assert scores("input", {"query": "Summarize the insurance coverage", "language": "en"}) == {"query_length": 32.0}
+    assert scores("system_prompt", {"prompt_id": "sys-01", "checksum": "abc123"}) == {}

@@ -1,6 +1,7 @@
 """What `Queries` promises, on every store."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ class TestRuns:
 
     def test_pages_the_latest_first(self, store: Store) -> None:
         save(store, *(assembly([stage(n, 1, "output", n // 2, 1, run_id=f"run-{n}")]) for n in range(1, 8)))
-        found = pages(lambda cursor: store.runs(RunFilter(), 3, cursor))
+        found = pages(partial(store.runs, RunFilter(), 3))
         assert [[run.run_id for run in page] for page in found] == [
             ["run-7", "run-6", "run-5"],
             ["run-4", "run-3", "run-2"],
@@ -192,7 +193,7 @@ class TestStages:
             assembly([stage(2, 1, "c", 20), stage(2, 2, "e", started_ns=None)]),
         )
         for limit in (1, 2, 3, 5):
-            found = pages(lambda cursor, limit=limit: store.stages(RUN, StageFilter(), limit, cursor))  # type: ignore[misc]
+            found = pages(partial(store.stages, RUN, StageFilter(), limit))
             assert [item.stage_type for page in found for item in page] == ["a", "b", "c", "d", "e"]
             assert all(len(page) == limit for page in found[:-1])
         assert store.stages(RUN, StageFilter(), 1).total == 5
@@ -286,7 +287,7 @@ class TestMetrics:
     def test_scores(self, store: Store, wanted: MetricFilter, expected: list[tuple[int, str]]) -> None:
         self.fill(store)
         for limit in (1, 2, 10):
-            found = pages(lambda cursor, limit=limit: store.scores(RUN, wanted, self.LIMITS, limit, cursor))  # type: ignore[misc]
+            found = pages(partial(store.scores, RUN, wanted, self.LIMITS, limit))
             scores = [score for page in found for score in page]
             assert [(int(score.place.trace_id, 16), score.metric_name.split(".")[1]) for score in scores] == expected
 
@@ -348,14 +349,17 @@ def test_retrieval_health(store: Store) -> None:
         {"doc_ids": ["a", "b"], "scores": [0.1, 0.9]},
     ]
     found = [stage(n, 1, "retrieval", attributes=said) for n, said in enumerate(attributes, 1)]
-    save(store, *(assembly([item]) for item in (*found, stage(9, 1, "retrieval", status="error"))))
+    cited = stage(5, 1, "output", metrics={"output.citation_coverage": 0.5})
+    covered = stage(6, 1, "output", metrics={"output.citation_coverage": 1.0})
+    save(store, *(assembly([item]) for item in (*found, cited, covered, stage(9, 1, "retrieval", status="error"))))
     odd = (
+        OddRetrieval("citation", place(5, 1), None),
         OddRetrieval("duplicates", place(3, 1), None),
         OddRetrieval("empty", place(2, 1), "nothing"),
         OddRetrieval("order", place(4, 1), None),
     )
-    assert store.retrieval_health(RUN, 3) == RetrievalHealth(4, 1, 1, 2, odd)
-    assert store.retrieval_health("unknown", 3) == RetrievalHealth(0, 0, 0, 0, ())
+    assert store.retrieval_health(RUN, 3) == RetrievalHealth(4, 1, 1, 2, 2, 1, odd)
+    assert store.retrieval_health("unknown", 3) == RetrievalHealth(0, 0, 0, 0, 0, 0, ())
 
 
 class TestAssets:

@@ -28,7 +28,8 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 LONGEST_S = 8.0
 
 
-@pytest.mark.parametrize("call", CALLS)
+# Each takes as long as the store tries.
+@pytest.mark.parametrize("call", ["migrate", "ping", "write", "runs"])
 def test_a_server_that_is_away(call: str) -> None:
     store = open_store(NOWHERE)
     started = time.monotonic()

@@ -139,7 +139,15 @@ def _error(group: ErrorGroup) -> ErrorPart:
 def _retrieval(store: Queries, run_id: str, examples: int) -> RetrievalPart:
     health = store.retrieval_health(run_id, examples)
     shown = [OddRetrievalPart(item.problem, _odd_example(item)) for item in health.odd]
-    return RetrievalPart(health.count, health.empty, health.with_duplicates, health.out_of_order, shown)
+    return RetrievalPart(
+        count=health.count,
+        empty=health.empty,
+        with_duplicates=health.with_duplicates,
+        out_of_order=health.out_of_order,
+        citing=health.citing,
+        citing_others=health.citing_others,
+        examples=shown,
+    )
 
 
 def _odd_example(item: OddRetrieval) -> Example:

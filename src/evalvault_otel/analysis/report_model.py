@@ -42,7 +42,8 @@ class RunPart:
 class Problem:
     """Something found, said in a sentence. `impact` (0 to 1) is the part of the run it harmed, weighed by how much.
 
-    `kind` is `error`, `slow`, `metric`, `empty_retrieval`, `asset_change`, `missing_stage` or `evidence_lost`.
+    `kind` is `error`, `slow`, `metric`, `empty_retrieval`, `citation`, `asset_change`, `missing_stage` or
+    `evidence_lost`.
     """
 
     kind: str
@@ -134,7 +135,10 @@ class FailingMetric:
 
 @dataclass(frozen=True, slots=True)
 class OddRetrievalPart:
-    """A retrieval with a problem: nothing found (`empty`), a document twice (`duplicates`), scores out of `order`."""
+    """A retrieval with a problem: nothing found (`empty`), a document twice (`duplicates`), scores out of `order`.
+
+    Or an output with the problem `citation`: it cites a document that its trace never retrieved.
+    """
 
     problem: str
     example: Example
@@ -142,12 +146,14 @@ class OddRetrievalPart:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalPart:
-    """How the retrievals of the run went."""
+    """How the retrievals of the run went, and how many of the `citing` outputs cite what was never retrieved."""
 
     count: int
     empty: int
     with_duplicates: int
     out_of_order: int
+    citing: int
+    citing_others: int
     examples: list[OddRetrievalPart]
 
 

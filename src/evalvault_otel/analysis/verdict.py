@@ -28,6 +28,7 @@ _WEIGHT: Final = {
     "error": 1.0,
     "empty_retrieval": 0.8,
     "asset_change": 0.8,
+    "citation": 0.7,
     "slow": 0.7,
     "metric": 0.5,
     "missing_stage": 0.3,
@@ -65,6 +66,7 @@ def problems(facts: Facts) -> list[Problem]:
     found = [
         *_errors(facts),
         *_empty(facts.retrieval),
+        *_citations(facts.retrieval),
         *_changes(facts),
         *_slow(facts.bottlenecks),
         *_failing(facts),
@@ -123,6 +125,19 @@ def _empty(retrieval: RetrievalPart) -> Iterable[Problem]:
             advice="Read the queries: is what they ask for in the index, or do filters or rewriting lose it?",
             impact=_impact("empty_retrieval", share(retrieval.empty, retrieval.count)),
             examples=[odd.example for odd in retrieval.examples if odd.problem == "empty"],
+        )
+
+
+def _citations(retrieval: RetrievalPart) -> Iterable[Problem]:
+    if retrieval.citing_others:
+        yield Problem(
+            kind="citation",
+            subject="output",
+            headline=f"`output` cites documents that were never retrieved in {retrieval.citing_others:,} of "
+            f"{count(retrieval.citing, 'answer')} with citations.",
+            advice="Either the citation is made up, or the document came from a stage that does not record its ids.",
+            impact=_impact("citation", share(retrieval.citing_others, retrieval.citing)),
+            examples=[odd.example for odd in retrieval.examples if odd.problem == "citation"],
         )
 
 

@@ -59,7 +59,7 @@ def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[s
     intervals = {
         node.stage_id: timing.Interval(node.span.start_ns, node.span.end_ns) for node in nodes if not time_problem(node)
     }
-    tops = []
+    tops: list[timing.Interval] = []
     for stage_id, interval in intervals.items():
         parent = within(stage_id, parents, intervals)
         (tops if parent is None else intervals[parent].children).append(interval)

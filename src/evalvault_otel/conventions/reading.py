@@ -141,6 +141,10 @@ def _walk(attributes: Attributes, reading: Reading) -> None:
         elif place is not _ARCHIVED:
             prefix, index, rest = place
             flat.setdefault(prefix, {}).setdefault(index, {})[rest] = value
+    _unfold(flat, reading)
+
+
+def _unfold(flat: Mapping[tuple[str, str], dict[int, dict[str, Value]]], reading: Reading) -> None:
     for prefix, items in flat.items():
         for name, value in _FLATTENED[prefix](items).items():
             reading.fields.setdefault(name, value)

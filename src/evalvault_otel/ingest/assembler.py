@@ -55,7 +55,7 @@ class Assembler:
     def step(self, now_ns: int) -> int:
         """Assemble the traces that are due at `now_ns`; returns how many were."""
         done = 0
-        for trace_id in self._store.due_traces(now_ns, _BATCH):
+        for trace_id in self._store.due_traces(now_ns, _BATCH + len(self._failed)):
             if self._stop.is_set():
                 break
             if self._failed.get(trace_id, (0, 0))[0] <= now_ns:

@@ -1,12 +1,13 @@
 """Spans of some requests as one batch per trace, each span once, assembled where the trace looks whole. Pure."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..assembly import assemble
 from ..model import Assembly, Span
 from ..store import TraceBatch
+from ..store.rows import span_row
 
 _LOG = logging.getLogger(__name__)
 _NO_SPAN = "0" * 16
@@ -27,11 +28,23 @@ def group(spans: Iterable[Span]) -> Grouped:
     duplicates = conflicts = 0
     for span in spans:
         known = by_trace.setdefault(span.trace_id, {})
-        first = known.setdefault(span.span_id, span)
-        if first is not span:
+        if span.span_id not in known:
+            known[span.span_id] = span
+        else:
             duplicates += 1
-            conflicts += first != span
+            # Compared as they would be stored: there 1 and 1.0 differ, and NaN equals itself.
+            conflicts += span_row(known[span.span_id], 0) != span_row(span, 0)
     return Grouped([_batch(trace_id, by_trace[trace_id]) for trace_id in sorted(by_trace)], duplicates, conflicts)
+
+
+def merge(parts: Sequence[Grouped]) -> Grouped:
+    """Groups that share a transaction as one. Only where a trace is in several of them must it be grouped again."""
+    batches = sorted((batch for part in parts for batch in part.traces), key=lambda batch: batch.trace_id)
+    duplicates, conflicts = sum(part.duplicates for part in parts), sum(part.conflicts for part in parts)
+    if len({batch.trace_id for batch in batches}) == len(batches):
+        return Grouped(batches, duplicates, conflicts)
+    again = group(span for part in parts for batch in part.traces for span in batch.spans)
+    return Grouped(again.traces, again.duplicates + duplicates, again.conflicts + conflicts)
 
 
 def _batch(trace_id: str, by_id: Mapping[str, Span]) -> TraceBatch:

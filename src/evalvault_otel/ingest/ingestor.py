@@ -17,7 +17,7 @@ from ..settings import Settings
 from ..store import Store, TraceBatch, Written
 from ..wire import Decoded, protobuf
 from ..wire.answer import Accepted
-from .grouping import group
+from .grouping import Grouped, group, merge
 from .telemetry import IngestTelemetry
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ _LOG = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     decoded: Decoded
+    grouped: Grouped
     size: int
     answer: Future[Accepted] = field(default_factory=Future)
 
@@ -74,12 +75,14 @@ class Ingestor:
             self._telemetry.waiting_bytes.set(self._admitted)
 
     def submit(self, decoded: Decoded, size: int) -> Future[Accepted]:
-        """Queue a decoded request. The future gives the answer after the commit, or raises `Unavailable`.
+        """Assemble a decoded request, on the caller's thread, and queue it.
+
+        The future gives the answer after the commit, or raises `Unavailable`.
 
         Raises:
             Unavailable: the server is shutting down.
         """
-        waiting = _Waiting(decoded, size)
+        waiting = _Waiting(decoded, group(decoded.spans), size)
         with self._changed:
             if self._stopping:
                 raise Unavailable("the server is shutting down")
@@ -91,16 +94,20 @@ class Ingestor:
     def _run(self) -> None:
         while requests := self._next_group():
             started = time.perf_counter()
-            try:
-                self._commit(requests)
-            except Exception as exc:  # noqa: BLE001 - every waiting request gets its answer
-                for request in requests:
-                    if not request.answer.done():
-                        request.answer.set_exception(exc)
-                if not isinstance(exc, Unavailable):
-                    _LOG.exception("a group of %d requests could not be stored", len(requests))
+            self._answer(requests)
             self._telemetry.commit_seconds.observe(time.perf_counter() - started)
             self._telemetry.commit_requests.observe(len(requests))
+
+    def _answer(self, requests: list[_Waiting]) -> None:
+        """Store requests and answer each of them, whatever happens."""
+        try:
+            self._commit(requests)
+        except Exception as exc:  # noqa: BLE001 - every waiting request gets its answer
+            for request in requests:
+                if not request.answer.done():
+                    request.answer.set_exception(exc)
+            if not isinstance(exc, Unavailable):
+                _LOG.exception("%d requests could not be stored", len(requests))
 
     def _next_group(self) -> list[_Waiting]:
         """Wait for requests, a little longer for more of them; empty when stopping and nothing is left."""
@@ -119,15 +126,19 @@ class Ingestor:
             return taken
 
     def _commit(self, requests: list[_Waiting]) -> None:
-        """Store requests together; if the database refuses a value among them, each on its own."""
+        """Store requests together; if that fails for something in one of them, each on its own."""
         try:
             rejects = [reject for request in requests for reject in request.decoded.rejects]
             self._store_spans(requests, rejects)
-        except InvalidInput:
+        except Unavailable:
+            raise
+        except Exception as exc:
             if len(requests) > 1:
                 for request in requests:
-                    self._commit([request])
+                    self._answer([request])
                 return
+            if not isinstance(exc, InvalidInput):
+                raise
             refused = self._salvage(requests[0])
         else:
             refused = []
@@ -135,13 +146,13 @@ class Ingestor:
             request.answer.set_result(_accepted([*request.decoded.rejects, *refused]))
 
     def _store_spans(self, requests: list[_Waiting], rejects: list[Reject]) -> None:
-        grouped = group(span for request in requests for span in request.decoded.spans)
+        grouped = merge([request.grouped for request in requests])
         written = self._store.write(grouped.traces, rejects, time.time_ns())
         self._count(grouped.traces, written, grouped.duplicates, grouped.conflicts, len(rejects))
 
     def _salvage(self, request: _Waiting) -> list[Reject]:
         """Store a request span by span where the database refuses some of them; what it refuses is rejected."""
-        grouped = group(request.decoded.spans)
+        grouped = request.grouped
         self._count([], Written(0, grouped.duplicates, grouped.conflicts), 0, 0, 0)
         refused: list[Reject] = []
         for batch in grouped.traces:

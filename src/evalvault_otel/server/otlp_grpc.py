@@ -4,6 +4,7 @@ The request is taken as raw bytes, so that a bad one is answered with INVALID_AR
 """
 
 import logging
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
@@ -11,7 +12,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from ..errors import Unavailable
-from ..settings import Settings
+from ..settings import Settings, split_address
 from ..wire.answer import Encoding, Failure, failure, retry_info, status, success_body
 from .receiver import Receiver
 
@@ -62,6 +63,15 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def _bind(server: grpc.Server, address: str) -> int:
+    host, wanted = split_address(address)
+    # Tried with a plain socket first: grpc prints a page of its own when an address is taken.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, wanted))
+        except OSError as exc:
+            raise OSError(f"cannot listen on {address}: {exc.strerror}") from exc
     try:
         port = server.add_insecure_port(address)
     except RuntimeError:

@@ -1,6 +1,8 @@
 """The one function behind both OTLP receivers: bytes in, answer out, after the commit."""
 
 import logging
+import threading
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 
@@ -19,6 +21,9 @@ class Receiver:
 
     def __init__(self, ingestor: Ingestor, settings: Settings, telemetry: IngestTelemetry) -> None:
         self._ingestor = ingestor
+        # One at a time: side by side, requests would share the interpreter and all be ready late and at once. In a row,
+        # the first is being written while the next is prepared.
+        self._preparing = threading.Lock()
         self._timeout_s = settings.ack_timeout_s
         self._telemetry = telemetry
 
@@ -41,13 +46,23 @@ class Receiver:
         size = len(body)
         self._ingestor.admit(size)
         try:
-            decoded = _DECODE[encoding](body)
-            if not decoded.spans and not decoded.rejects:
-                return Accepted()
-            rejects = [replace(reject, transport=transport, peer=peer) for reject in decoded.rejects]
-            answer = self._ingestor.submit(Decoded(decoded.spans, rejects), size)
+            answer = self._prepare(body, encoding, transport, peer)
+        except BaseException:
+            self._ingestor.release(size)
+            raise
+        # Also when nobody waits for the answer any more, the request is in memory until it is stored.
+        answer.add_done_callback(lambda _: self._ingestor.release(size))
+        try:
             return answer.result(self._timeout_s)
         except FutureTimeoutError as exc:
             raise Unavailable(f"not stored within {self._timeout_s:g} s") from exc
-        finally:
-            self._ingestor.release(size)
+
+    def _prepare(self, body: bytes, encoding: Encoding, transport: str, peer: str) -> Future[Accepted]:
+        with self._preparing:
+            decoded = _DECODE[encoding](body)
+            rejects = [replace(reject, transport=transport, peer=peer) for reject in decoded.rejects]
+            if decoded.spans or rejects:
+                return self._ingestor.submit(Decoded(decoded.spans, rejects), len(body))
+        nothing: Future[Accepted] = Future()
+        nothing.set_result(Accepted())
+        return nothing

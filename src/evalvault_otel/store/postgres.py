@@ -236,6 +236,8 @@ def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
         min_size=1,
         max_size=size,
         timeout=_POOL_TIMEOUT_S,
+        # Give up soon: the next caller starts a fresh attempt, where a patient pool would sleep longer and longer.
+        reconnect_timeout=_POOL_TIMEOUT_S,
         configure=_configure,
         open=False,
         name=name,

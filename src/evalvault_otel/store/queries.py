@@ -206,7 +206,7 @@ def _json(value: Any) -> str:
 
 
 def _changed(assets: Sequence[ChangedAsset]) -> str:
-    """Changed assets as a parameter; their stage types between commas, to be found by LIKE."""
+    """Changed assets as a parameter; their stage types between commas, as `run_trace` has them."""
     return _json(
         [
             {**asdict(asset), "measured_types": f",{','.join(sorted({*asset.stage_types, 'output'}))},"}

@@ -164,7 +164,8 @@ def outliers_of(rows: Iterable[Row]) -> list[Outliers]:
 def retrieval_health_of(rows: Sequence[Row]) -> RetrievalHealth:
     """The health in rows that hold one odd retrieval each, or none."""
     odd = tuple(OddRetrieval(row["problem"], place_of(row), row["query"]) for row in rows if row["problem"])
-    return RetrievalHealth(**_picked(rows[0], ("count", "empty", "with_duplicates", "out_of_order")), odd=odd)
+    counts = ("count", "empty", "with_duplicates", "out_of_order", "citing", "citing_others")
+    return RetrievalHealth(**_picked(rows[0], counts), odd=odd)
 
 
 def finding_codes_of(rows: Iterable[Row]) -> list[FindingCode]:

@@ -118,7 +118,8 @@ class Queries(Protocol):
     def retrieval_health(self, run_id: str, examples: int) -> RetrievalHealth:
         """How many retrievals returned nothing, something twice, or scores out of order; failed ones do not count.
 
-        Examples come by problem; a retrieval that has several is shown for the gravest.
+        And how many outputs cite documents that were never retrieved. Examples come by problem; a retrieval that has
+        several is shown for the gravest.
         """
 
     def asset_versions(self, run_id: str) -> list[AssetVersion]:

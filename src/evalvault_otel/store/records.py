@@ -212,7 +212,7 @@ class SlowTrace:
 
 @dataclass(frozen=True, slots=True)
 class OddRetrieval:
-    """A retrieval with a `problem`: `empty`, `duplicates` or `order`."""
+    """A retrieval with a `problem`: `empty`, `duplicates` or `order`; or an output with the problem `citation`."""
 
     problem: str
     place: Place
@@ -221,12 +221,17 @@ class OddRetrieval:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalHealth:
-    """Retrievals of a run that returned, how many of them returned something odd, and examples of these."""
+    """Retrievals of a run that returned, how many of them returned something odd, and examples of these.
+
+    Of the `citing` outputs that cite something, `citing_others` cite documents that their trace never retrieved.
+    """
 
     count: int
     empty: int
     with_duplicates: int
     out_of_order: int
+    citing: int
+    citing_others: int
     odd: tuple[OddRetrieval, ...]
 
 

@@ -1,5 +1,5 @@
 -- Reads of every database. Texts with a `$1`, and the words `percentiles`, `each_metric`, `metric`, `text_attribute`,
--- `limits`, `list`, `floors`, `changed` and `of_trace`, are in the dialect's file.
+-- `limits`, `list`, `floors`, `changed`, `of_trace` and `position`, are in the dialect's file.
 -- Casts in sums: PostgreSQL would answer in decimals.
 -- Lists given as JSON are materialized and joined from the left: SQLite would read them again for every row.
 
@@ -135,7 +135,7 @@ GROUP BY n.value
 ORDER BY n.value
 
 -- name: lacks
-t.stage_types NOT LIKE '%,' || replace(n.value, '_', '\_') || ',%' ESCAPE '\'
+{position}(t.stage_types, ',' || n.value || ',') = 0
 
 -- name: metric_rows
 SELECT s.trace_id, s.stage_id, s.span_id, s.stage_name, s.stage_type, s.started_ns,
@@ -250,26 +250,29 @@ WHERE t.run_id = :run_id
 ORDER BY t.finished_ns - t.started_ns DESC, t.trace_id
 LIMIT :limit
 
--- name: retrievals
-SELECT {place}, {text_attribute(query)} AS query,
-    {metric(result_count)} AS results,
-    {metric(duplicate_count)} AS duplicates,
-    {metric(order_inversions)} AS inversions
-FROM stage_event
-WHERE run_id = :run_id AND stage_type = 'retrieval' AND status = 'success'
-
 -- name: retrieval_health
-WITH seen AS MATERIALIZED ({retrievals}),
+WITH seen AS MATERIALIZED (
+    SELECT {place}, stage_type, {text_attribute(query)} AS query,
+        {metric(result_count)} AS results,
+        {metric(duplicate_count)} AS duplicates,
+        {metric(order_inversions)} AS inversions,
+        {metric(citation_coverage)} AS covered
+    FROM stage_event
+    WHERE run_id = :run_id AND stage_type IN ('retrieval', 'output') AND status = 'success'
+),
 counted AS (
-    SELECT count(*) AS count,
+    SELECT count(*) FILTER (WHERE stage_type = 'retrieval') AS count,
         count(*) FILTER (WHERE results = 0) AS empty,
         count(*) FILTER (WHERE duplicates > 0) AS with_duplicates,
-        count(*) FILTER (WHERE inversions > 0) AS out_of_order
+        count(*) FILTER (WHERE inversions > 0) AS out_of_order,
+        count(covered) AS citing,
+        count(*) FILTER (WHERE covered < 1) AS citing_others
     FROM seen
 ),
 odd AS (
-    SELECT seen.*, CASE WHEN results = 0 THEN 'empty' WHEN duplicates > 0 THEN 'duplicates' ELSE 'order' END AS problem
-    FROM seen WHERE results = 0 OR duplicates > 0 OR inversions > 0
+    SELECT seen.*, CASE WHEN covered < 1 THEN 'citation' WHEN results = 0 THEN 'empty' WHEN duplicates > 0
+        THEN 'duplicates' ELSE 'order' END AS problem
+    FROM seen WHERE results = 0 OR duplicates > 0 OR inversions > 0 OR covered < 1
 ),
 numbered AS (
     SELECT odd.*, row_number() OVER (PARTITION BY problem ORDER BY trace_id, stage_id) AS place FROM odd
@@ -326,7 +329,7 @@ single AS MATERIALIZED (
 measured AS MATERIALIZED (
     SELECT g.kind, g.name, g.v, s.stage_type, s.metrics, CASE WHEN NOT s.derived THEN s.duration_ms END AS duration_ms
     FROM single AS g {of_trace(stage_event)}
-    WHERE s.run_id || '' = :run_id AND g.measured_types LIKE '%,' || replace(s.stage_type, '_', '\_') || ',%' ESCAPE '\'
+    WHERE s.run_id || '' = :run_id AND {position}(g.measured_types, ',' || s.stage_type || ',') > 0
 ),
 scored AS (
     SELECT s.kind, s.name, s.v, s.stage_type || '.' || m.key AS metric_name, CAST(m.value AS double precision) AS x

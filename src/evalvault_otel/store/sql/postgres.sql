@@ -28,3 +28,6 @@ SELECT * FROM jsonb_to_recordset(CAST(:changed AS jsonb))
 
 -- name: of_trace
 CROSS JOIN LATERAL (SELECT * FROM $1 AS x WHERE x.trace_id = g.trace_id OFFSET 0) AS s
+
+-- name: position
+strpos

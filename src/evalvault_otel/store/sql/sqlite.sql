@@ -32,3 +32,6 @@ FROM json_each(:changed)
 
 -- name: of_trace
 CROSS JOIN $1 AS s ON s.trace_id = g.trace_id
+
+-- name: position
+instr
