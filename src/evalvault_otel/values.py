@@ -28,9 +28,9 @@ def dumps(value: Value) -> str:
     except TypeError:  # a lone surrogate, or an int beyond 64 bits
         return orjson.dumps(_escape(value)).decode()
     # Only three things can be wrong with the fast result, and each leaves a mark in the text.
-    if b"null" in text or b'{"$' in text or b"\\u0000" in text:
-        return orjson.dumps(_escape(value)).decode()
-    return text.decode()
+    # One byte is looked for much faster than several.
+    odd = (b"$" in text and b'{"$' in text) or (b"\\" in text and b"\\u0000" in text) or b"null" in text
+    return orjson.dumps(_escape(value)).decode() if odd else text.decode()
 
 
 def content_id(content: Value) -> str:

@@ -70,9 +70,8 @@ def test_times_of_the_whole_are_those_of_its_spans(name: str) -> None:
 
     times = [time for item in spans for time in (item.start_ns, item.end_ns) if time]
     assert (assembly.first_ns, assembly.last_ns) == (min(times), max(times))
-    assert {item.trace_id for item in (*assembly.stages, *assembly.asset_uses, *assembly.findings, *assembly.runs)} == {
-        spans[0].trace_id
-    }
+    derived: list[Any] = [*assembly.stages, *assembly.asset_uses, *assembly.findings, *assembly.runs]
+    assert {item.trace_id for item in derived} == {spans[0].trace_id}
     assert [item.ordinal for item in assembly.findings] == list(range(len(assembly.findings)))
 
 

@@ -122,9 +122,7 @@ def test_nothing_raises_and_every_result_has_its_type(value: Value) -> None:
     number = coerce.number(value)
     assert number is None or (type(number) in {int, float} and math.isfinite(number))
     assert coerce.boolean(value) in {True, False, None}
-    for item in coerce.texts(value) or ():
-        assert isinstance(item, str | None)
-    for item in coerce.numbers(value) or ():
-        assert item is None or math.isfinite(item)
+    assert all(isinstance(item, str | None) for item in coerce.texts(value) or ())
+    assert all(item is None or math.isfinite(item) for item in coerce.numbers(value) or ())
     assert isinstance(coerce.question(value), str | None)
     coerce.citations(value)

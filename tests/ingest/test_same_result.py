@@ -216,7 +216,7 @@ def test_the_root_may_come_last(pair: Pair) -> None:
     for number, item in enumerate(rest):
         pair.receivers[number % 2].send([[item]])
         pair.settle()
-    assert [item.code for item in one.store.findings(root.trace_id)][0] == "no_root"
+    assert one.store.findings(root.trace_id)[0].code == "no_root"
     other.send([[root]])
     pair.settle()
 

@@ -140,7 +140,7 @@ def test_a_taken_address_is_one_line_and_exit_code_2(tmp_path: Path, name: str) 
 
 
 @pytest.mark.parametrize("name", ["grpc", "http", "api"])
-@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "example.com"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "example.com"])  # noqa: S104 - refused is what is tested
 def test_an_address_that_others_can_reach_is_refused(tmp_path: Path, name: str, host: str) -> None:
     ended = _serve("--db", str(tmp_path / "test.db"), *FREE, f"--{name}", f"{host}:0")
 

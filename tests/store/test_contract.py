@@ -247,7 +247,7 @@ def test_hostile_text_is_stored_everywhere(store: Store) -> None:
 
 @pytest.mark.parametrize("field", ["kind", "name", "version", "id"])
 def test_an_asset_may_have_a_name_of_any_length(store: Store, field: str) -> None:
-    said = {"kind": "prompt", "name": "p", field: secrets.token_hex(20_000)}
+    said: dict[str, Any] = {"kind": "prompt", "name": "p", field: secrets.token_hex(20_000)}
 
     assert _write(store, stage(1, 0, "tool", events=(asset(**said),))) == Written(1, 0, 0)
     assert len(store.asset_uses(TRACE_ID)) == 1

@@ -78,6 +78,9 @@ TRACE = _table(
 REJECT = _table("reject", 0, "received_ns transport peer reason size payload")
 RUN = _table("run", 1, "run_id name kind dataset dataset_version service first_ns last_ns")
 
+# Written as NULL, and put back by the view `v_stage`.
+_USUAL_TYPE_SOURCE = "attribute:evalvault.stage.type"
+
 # What `assemble` makes of a trace, table by table, in the order they are written.
 DERIVED = (STAGE_EVENT, ASSET_USE, FINDING, RUN_TRACE)
 
@@ -207,7 +210,7 @@ def stage_row(stage: StageEvent, shared: Attributes) -> tuple[Any, ...]:
         plain_json(own) if own else None,
         stage.span_id,
         stage.derived,
-        stage.type_source,
+        None if stage.type_source == _USUAL_TYPE_SOURCE else stage.type_source,
         orjson.dumps(stage.wrapped_span_ids).decode() if stage.wrapped_span_ids else None,
         stage.error_type,
         stage.error_message,

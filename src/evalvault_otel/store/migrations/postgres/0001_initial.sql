@@ -91,7 +91,8 @@ CREATE TABLE stage_event (
     metadata jsonb,
     span_id text COLLATE "C",
     derived boolean NOT NULL,
-    type_source text NOT NULL,
+    -- NULL says what most stages say: attribute:evalvault.stage.type
+    type_source text,
     wrapped_span_ids jsonb,
     error_type text,
     error_message text,
@@ -191,7 +192,8 @@ SELECT
     s.trace_id, s.stage_id, s.run_id, s.stage_type, s.stage_name, s.parent_stage_id, s.status, s.attempt,
     s.started_ns, s.finished_ns, s.duration_ms, s.self_ms, s.critical_ms, s.input_ref, s.output_ref, s.attributes,
     COALESCE(t.metadata, '{}') || COALESCE(s.metadata, '{}') AS metadata,
-    s.span_id, s.derived, s.type_source, s.wrapped_span_ids, s.error_type, s.error_message, s.error_fingerprint,
+    s.span_id, s.derived,
+    COALESCE(s.type_source, 'attribute:evalvault.stage.type') AS type_source, s.wrapped_span_ids, s.error_type, s.error_message, s.error_fingerprint,
     s.tokens_in, s.tokens_out, s.cost_total, s.metrics
 FROM stage_event AS s LEFT JOIN run_trace AS t ON t.trace_id = s.trace_id AND t.run_id = s.run_id;
 
