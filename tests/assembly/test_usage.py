@@ -92,6 +92,14 @@ def test_tokens_and_cost_add_up_in_the_run() -> None:
     assert (part.tokens_in, part.tokens_out, part.cost_total) == (1800, 420, 0.5)
 
 
-@pytest.mark.parametrize("value", ["many", float("nan"), True, None])
+@pytest.mark.parametrize("value", ["many", float("nan"), True, None, 1e300, "1e300", float(2**63)])
 def test_what_is_no_number_counts_nothing(value: Value) -> None:
     assert _counted(kind(1, 0, "LLM", {IN: value}))[:2] == (0, {})
+
+
+def test_a_sum_stays_what_a_database_can_hold() -> None:
+    spans = [kind(number, 9, "LLM", {IN: 2**63 - 1, "llm.cost.total": 1e308}) for number in (1, 2, 3)]
+
+    (part,) = assemble(spans).runs
+    assert part.tokens_in == 2**63 - 1
+    assert part.cost_total > 0

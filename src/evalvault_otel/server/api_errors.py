@@ -58,9 +58,8 @@ async def _invalid(_: Request, exc: Exception) -> Response:
 
 
 async def _http(_: Request, exc: Exception) -> Response:
-    known = isinstance(exc, HTTPException)
-    status = exc.status_code if known else 500
-    details = "no such page: see /docs" if status == 404 else str(exc.detail) if known else ""  # noqa: PLR2004 - HTTP's number
+    status, said = (exc.status_code, str(exc.detail)) if isinstance(exc, HTTPException) else (500, "")
+    details = "no such page: see /docs" if status == 404 else said  # noqa: PLR2004 - HTTP's number
     return _answer(status, {404: "Not found", 405: "Method not allowed"}.get(status, "Error"), details)
 
 

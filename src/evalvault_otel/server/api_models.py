@@ -147,5 +147,5 @@ _SAME = (
 def run_json(run: Run) -> RunJson:
     """A run as it is written."""
     same = {name: getattr(run, name) for name in _SAME}
-    times = {"started_at": iso(run.first_ns), "finished_at": iso(run.last_ns)}
-    return RunJson(**same, **times, cost_total=rounded(run.cost_total))
+    started_at, finished_at = iso(run.first_ns), iso(run.last_ns)
+    return RunJson(**same, started_at=started_at, finished_at=finished_at, cost_total=rounded(run.cost_total))
