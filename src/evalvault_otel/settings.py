@@ -131,7 +131,7 @@ def split_address(address: str) -> tuple[str, int]:
         SettingsError: it is not of that form.
     """
     host, sep, port = address.rpartition(":")
-    if not sep or not port.isdigit() or int(port) > _MAX_PORT:
+    if not sep or not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
         raise SettingsError(f"{address!r} is not an address: use host:port, for example 127.0.0.1:4317")
     return host.strip("[]") or "127.0.0.1", int(port)
 

@@ -204,6 +204,16 @@ def test_without_any_id_the_content_names_the_document(metadata: Value) -> None:
     assert _read(attributes, "RETRIEVER").fields["doc_ids"] == ["h:" + sha256(b"text").hexdigest()[:16]]
 
 
+@pytest.mark.parametrize("content", [None, "", REDACTED])
+def test_documents_of_which_nothing_is_known_are_not_taken_for_one(content: str | None) -> None:
+    attributes: dict[str, Value] = {}
+    for index in range(2):
+        attributes[f"retrieval.documents.{index}.document.content"] = content
+        attributes[f"retrieval.documents.{index}.document.score"] = 0.5
+
+    assert _read(attributes, "RETRIEVER").fields == {"doc_ids": [None, None], "scores": [0.5, 0.5]}
+
+
 def test_a_reranker_knows_what_went_in_and_what_came_out() -> None:
     attributes: dict[str, Value] = {"reranker.query": "q"}
     for index, name in enumerate("abc"):

@@ -261,6 +261,34 @@ def test_a_lone_surrogate_is_replaced() -> None:
     assert [found.name for found in otlp_json.decode(body).spans] == ["a\ufffdb"]
 
 
+def test_a_reject_may_hold_anything() -> None:
+    for depth in (300, 1000):
+        body = (
+            b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00","spanId":"01","x":'
+            + b"[" * depth
+            + b"]" * depth
+            + b"}]}]}]}"
+        )
+
+        decoded = otlp_json.decode(body)
+
+        assert decoded.spans == []
+        assert len(decoded.rejects) == 1
+
+
+def test_a_number_without_bound_rejects_its_span_whatever_else_is_odd() -> None:
+    huge = "1" + "0" * 400
+    good = orjson.dumps(span_document(span(2))).decode()
+    for value in (f'{{"doubleValue":{huge}}}', f'{{"intValue":{huge}}}', f'{{"doubleValue":"{huge}"}}'):
+        attributes = f'[{{"key":"k","value":{value}}}]'
+        bad = f'{{"traceId":"{TRACE_ID}","spanId":"{sid(1)}","name":"\\ud800","attributes":{attributes}}}'
+
+        decoded = otlp_json.decode(f'{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{good},{bad}]}}]}}]}}'.encode())
+
+        assert [found.span_id for found in decoded.spans][:1] == [sid(2)]
+        assert len(decoded.spans) + len(decoded.rejects) == 2
+
+
 # Whole requests.
 
 

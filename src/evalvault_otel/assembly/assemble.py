@@ -4,6 +4,7 @@
 they arrived. Each step is a module of this package; this one puts them in order and writes the records.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -12,6 +13,9 @@ from ..model import Assembly, AssetUse, Finding, RunTrace, Span, StageEvent, Val
 from . import assets, context, findings, nodes, roles, stages
 from .nodes import Node, Tree
 from .parents import Note
+
+# The largest number that a database holds in 64 bits.
+_MAX_COUNT = (1 << 63) - 1
 
 
 @dataclass(slots=True)
@@ -137,9 +141,9 @@ def _run_trace(run_id: str, first: Node, events: Sequence[StageEvent], tree: Tre
         stages=len(events),
         errors=sum(event.status in {"error", "timeout"} for event in events),
         stage_types=tuple(sorted({event.stage_type for event in events})),
-        tokens_in=sum(event.tokens_in or 0 for event in events),
-        tokens_out=sum(event.tokens_out or 0 for event in events),
-        cost_total=sum(event.cost_total or 0.0 for event in events),
+        tokens_in=min(sum(event.tokens_in or 0 for event in events), _MAX_COUNT),
+        tokens_out=min(sum(event.tokens_out or 0 for event in events), _MAX_COUNT),
+        cost_total=min(sum(event.cost_total or 0.0 for event in events), sys.float_info.max),
         run_name=_text(said.get("run_name")),
         run_kind=_text(said.get("run_kind")),
         dataset=_text(said.get("dataset_name")),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..conventions.coerce import number
+from ..conventions.coerce import integer, number
 from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
@@ -19,7 +19,7 @@ _Shared = dict[tuple[int, str, str], dict[str, Value]]
 
 # Usage counts on calls of a model, nowhere else; parents only repeat it.
 _USAGE_TYPES = frozenset({"generation", "output", "embedding", "rerank"})
-_USAGE_FIELDS = ("tokens_in", "tokens_out", "tokens_used", "cost_total")
+_USAGE_FIELDS = {"tokens_in": integer, "tokens_out": integer, "tokens_used": integer, "cost_total": number}
 _METADATA = ("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id")
 _MAX_NAME = 200
 # Longer texts stay in the archive, where `input_ref` and `output_ref` point.
@@ -72,7 +72,7 @@ def _usage(nodes: Sequence[Node], notes: list[Note]) -> dict[str, dict[str, floa
     counted: dict[str, dict[str, float | int | None]] = {}
     reported_below: set[int] = set()
     for node in reversed(nodes):  # children before parents
-        said = {name: number(node.fields.get(name)) for name in _USAGE_FIELDS if name in node.fields}
+        said = {name: read(node.fields[name]) for name, read in _USAGE_FIELDS.items() if name in node.fields}
         if not any(value is not None for value in said.values()):
             continue
         if node.stage_type not in _USAGE_TYPES:

@@ -82,7 +82,8 @@ def _ordered(items: _Items) -> list[dict[str, Value]]:
     return [items[index] for index in sorted(items)]
 
 
-def _document_id(document: Mapping[str, Value]) -> str:
+def _document_id(document: Mapping[str, Value]) -> str | None:
+    """The id of a document, else one made of its content, else None: of two unknown ones nothing says they are one."""
     found = text(document.get("document.id"))
     if found:
         return found
@@ -92,7 +93,9 @@ def _document_id(document: Mapping[str, Value]) -> str:
             found = text(metadata.get(key))
             if found:
                 return found
-    content = document.get("document.content")
+    content = visible(document.get("document.content"))
+    if not content:
+        return None
     return "h:" + sha256(str(content).encode("utf-8", "replace")).hexdigest()[:16]
 
 

@@ -76,7 +76,15 @@ def _decode_span(proto: Mapping[str, Any], resource: Resource, scope: Scope, dec
     except Undecodable as exc:
         reason = str(exc)
     if reason is not None:
-        decoded.rejects.append(Reject(reason, json.dumps(proto).encode()))
+        decoded.rejects.append(Reject(reason, _written(proto)))
+
+
+def _written(proto: Mapping[str, Any]) -> bytes:
+    """A refused span as it came, for a person to read."""
+    try:
+        return json.dumps(proto).encode()
+    except RecursionError:
+        return b'"a span nested too deeply to be written"'
 
 
 def _span(proto: Mapping[str, Any], trace_id: str, span_id: str, resource: Resource, scope: Scope) -> Span:
@@ -224,7 +232,7 @@ def _double(value: Any) -> float:
         raise Undecodable(problem)
     try:
         return float(value)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise Undecodable(problem) from exc
 
 
