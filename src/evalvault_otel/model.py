@@ -252,7 +252,7 @@ class Assembly:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A span (or a whole payload) that can never be stored, with the reason and the bytes, for a person to read."""
+    """A span that can never be stored, with the reason and the bytes as they came, for a person to read."""
 
     reason: str
     payload: bytes

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
-from opentelemetry.sdk.trace.export import SpanExporter
 
 from benchmarks.client import Connection, Refused
 from benchmarks.database import of_url
@@ -181,32 +181,33 @@ def test_settings_that_cannot_work_are_one_line_and_exit_code_2(
 # Storage away.
 
 
-@pytest.fixture
-def waiting(serve: Callable[..., Server]) -> Server:
-    """A server whose database cannot be reached."""
-    return serve(NOWHERE)
+def test_while_storage_is_away_it_lives_is_not_ready_and_exports_are_to_be_tried_again(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(NOWHERE)
 
+    live, ready = (requests.get(server.url(path), timeout=10) for path in ("/livez", "/readyz"))
+    with ThreadPoolExecutor() as pool:
+        over_http = pool.submit(requests.post, f"http://{server.http}/v1/traces", _body(), headers=PROTOBUF, timeout=15)
+        over_grpc = pool.submit(_error, server)
+    answer, error = over_http.result(), over_grpc.result()
 
-def test_while_storage_is_away_it_lives_and_is_not_ready(waiting: Server) -> None:
-    assert requests.get(waiting.url("/livez"), timeout=10).status_code == 200
-    ready = requests.get(waiting.url("/readyz"), timeout=10)
-
+    assert live.status_code == 200
     assert (ready.status_code, ready.headers["Retry-After"]) == (503, "1")
-    assert waiting.stop() == 0
-
-
-def test_while_storage_is_away_exports_are_to_be_tried_again(waiting: Server) -> None:
-    answer = requests.post(f"http://{waiting.http}/v1/traces", _body(), headers=PROTOBUF, timeout=15)
-    with grpc.insecure_channel(waiting.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(EXPORT)(_body(), timeout=15)
-
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert _delay_s(Status.FromString(answer.content)) == 1
-    error: Any = caught.value
     trailers = dict(error.trailing_metadata())
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert _delay_s(Status.FromString(trailers["grpc-status-details-bin"])) == 1
     assert RetryInfo.FromString(trailers["google.rpc.retryinfo-bin"]).retry_delay.seconds == 1
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
+def _error(server: Server) -> Any:
+    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(EXPORT)(_body(), timeout=15)
+    return caught.value
 
 
 def _delay_s(status: Status) -> float:
@@ -224,20 +225,23 @@ def not_yet(postgres: Postgres) -> Iterator[str]:
     postgres.drop_database(url)
 
 
-@pytest.mark.parametrize("transport", ["grpc", "http"])
 def test_when_the_database_appears_waiting_exporters_get_through(
-    postgres: Postgres, not_yet: str, serve: Callable[..., Server], transport: str
+    postgres: Postgres, not_yet: str, serve: Callable[..., Server]
 ) -> None:
-    # Given a server without its database, and an application that sends through the stock exporter
+    # Given a server without its database, and applications that send through the stock exporters
     server = serve(not_yet)
-    creating = threading.Timer(1.0, _create, (postgres.url, not_yet))
-    creating.start()
+    exporters = [GrpcExporter(server.grpc, insecure=True), HttpExporter(f"http://{server.http}/v1/traces")]
+    with ThreadPoolExecutor() as pool:
+        sending = [pool.submit(trace_with, exporter) for exporter in exporters]
 
-    trace_with(_exporter(server, transport))
-    creating.join()
+        # When the database is created
+        time.sleep(1)
+        _create(postgres.url, not_yet)
 
-    # Then the exporter has tried until its spans were stored
-    assert of_url(not_yet).counts().spans == 3
+        # Then the exporters have tried until their spans were stored
+        for sent in sending:
+            sent.result()
+    assert of_url(not_yet).counts().spans == 6
     assert requests.get(server.url("/readyz"), timeout=10).status_code == 200
 
 
@@ -257,9 +261,3 @@ def _create(server_url: str, url: str) -> None:
     name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"'.encode())
-
-
-def _exporter(server: Server, transport: str) -> SpanExporter:
-    if transport == "grpc":
-        return GrpcExporter(server.grpc, insecure=True)
-    return HttpExporter(f"http://{server.http}/v1/traces")

@@ -3,7 +3,7 @@
 Run ids may hold `/` and `@`: they are the rest of the path, so they need no escaping beyond what URLs ask for.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -60,12 +60,17 @@ def runs(  # noqa: PLR0913, PLR0917 - one parameter per filter
     return _json(RunList(list(map(run_json, page.items)), page.total, len(page.items), page.next_cursor))
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_NS = (1 << 63) - 1
+
+
 def _ns(time: datetime | None) -> int | None:
-    """A time in nanoseconds; one without a zone is UTC."""
+    """A time in nanoseconds, at most what a database holds; one without a zone is UTC."""
     if time is None:
         return None
     moment = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1_000_000) * 1000
+    microseconds = (moment - _EPOCH) // timedelta(microseconds=1)
+    return max(-_LATEST_NS, min(microseconds * 1000, _LATEST_NS))
 
 
 @router.get("/runs/{run_id:path}", response_model=RunJson, summary="One run")
@@ -139,6 +144,7 @@ def trace(
     spans: Annotated[bool, Query(description="add the archived spans, as OTLP/JSON")] = False,  # noqa: FBT002 - a query parameter
 ) -> Response:
     """The stage tree, asset uses and findings of a trace."""
+    trace_id = trace_id.lower()
     found = store.trace(trace_id)
     archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id))) if spans else None
     return _json(_trace_json(store, found, archive))

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
@@ -44,6 +45,7 @@ class Receiver:
 
     def _export(self, body: bytes, encoding: Encoding, transport: str, peer: str) -> Accepted:
         size = len(body)
+        deadline = time.monotonic() + self._timeout_s
         self._ingestor.admit(size)
         try:
             answer = self._prepare(body, encoding, transport, peer)
@@ -53,16 +55,20 @@ class Receiver:
         # Also when nobody waits for the answer any more, the request is in memory until it is stored.
         answer.add_done_callback(lambda _: self._ingestor.release(size))
         try:
-            return answer.result(self._timeout_s)
+            return answer.result(max(0.0, deadline - time.monotonic()))
         except FutureTimeoutError as exc:
             raise Unavailable(f"not stored within {self._timeout_s:g} s") from exc
 
     def _prepare(self, body: bytes, encoding: Encoding, transport: str, peer: str) -> Future[Accepted]:
-        with self._preparing:
+        if not self._preparing.acquire(timeout=self._timeout_s):
+            raise Unavailable(f"not begun within {self._timeout_s:g} s: other requests are being read")
+        try:
             decoded = _DECODE[encoding](body)
             rejects = [replace(reject, transport=transport, peer=peer) for reject in decoded.rejects]
             if decoded.spans or rejects:
                 return self._ingestor.submit(Decoded(decoded.spans, rejects), len(body))
+        finally:
+            self._preparing.release()
         nothing: Future[Accepted] = Future()
         nothing.set_result(Accepted())
         return nothing

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..errors import Unavailable
 from ..model import Assembly, Reject, Resource, Scope, Span
 from ..text import clean_text
 from . import rows
@@ -133,6 +134,14 @@ class SqlStore(SqlQueries):
 
     def write(self, traces: Sequence[TraceBatch], rejects: Sequence[Reject], received_ns: int) -> Written:
         """See `Store.write`."""
+        try:
+            return self._write(traces, rejects, received_ns)
+        except Unavailable:
+            # It may come back as another database, without the dictionary rows that this one had.
+            self._known = set()
+            raise
+
+    def _write(self, traces: Sequence[TraceBatch], rejects: Sequence[Reject], received_ns: int) -> Written:
         self._write_dictionaries(_dictionary_rows(traces, self._known))
         with self._begin(durable=True) as tx:
             written = self._write_traces(tx, traces, received_ns)

@@ -8,6 +8,7 @@ from ..errors import InvalidInput, TooLarge, Undecodable
 
 _GZIP_WBITS: Final = 31
 _ZLIB_WBITS: Final = 15
+_MAX_MEMBERS: Final = 100
 
 
 class UnknownEncoding(InvalidInput):
@@ -32,7 +33,10 @@ def _zlib(wbits: int) -> Callable[[bytes, int], bytes]:
     def decode(body: bytes, limit: int) -> bytes:
         parts: list[bytes] = []
         size = 0
-        while body:  # gzip files may hold several members, one after the other
+        # gzip files may hold several members, one after the other; each costs a copy of what follows it.
+        for _ in range(_MAX_MEMBERS):
+            if not body:
+                return b"".join(parts)
             member = zlib.decompressobj(wbits)
             try:
                 part = member.decompress(body, limit - size + 1)
@@ -45,7 +49,7 @@ def _zlib(wbits: int) -> Callable[[bytes, int], bytes]:
                 raise Undecodable("the compressed body ends early")
             parts.append(part)
             body = member.unused_data
-        return b"".join(parts)
+        raise Undecodable(f"the compressed body has more than {_MAX_MEMBERS} parts")
 
     return decode
 

@@ -6,17 +6,18 @@ Source: opentelemetry-proto, docs/specification.md, "JSON Protobuf Encoding".
 
 import base64
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
 
 from ..errors import Undecodable
-from ..model import Attributes, Reject, Resource, Scope, Span, SpanEvent, SpanLink, Value
+from ..model import Reject, Resource, Scope, Span, SpanEvent, SpanLink, Value
 from ..text import without_surrogates
 from . import Decoded, identity
+from .otlp_json_encode import encode
+
+__all__ = ["decode", "encode"]
 
 _MAX_DEPTH = 64
 _SHOWN = 60
@@ -252,103 +253,3 @@ def _bytes(value: Any) -> bytes:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def encode(spans: Sequence[Span]) -> bytes:
-    """A JSON `ExportTraceServiceRequest` with these spans, in their order, grouped by resource and scope."""
-    groups = [_encode_resource(list(group)) for _, group in groupby(spans, key=lambda span: span.resource.id)]
-    return orjson.dumps({"resourceSpans": groups})
-
-
-def _encode_resource(spans: Sequence[Span]) -> dict[str, Any]:
-    resource = spans[0].resource
-    return {
-        "resource": {
-            "attributes": _pairs(resource.attributes),
-            "droppedAttributesCount": resource.dropped_attributes,
-        },
-        "schemaUrl": resource.schema_url,
-        "scopeSpans": [_encode_scope(list(group)) for _, group in groupby(spans, key=lambda span: span.scope.id)],
-    }
-
-
-def _encode_scope(spans: Sequence[Span]) -> dict[str, Any]:
-    scope = spans[0].scope
-    return {
-        "scope": {
-            "name": scope.name,
-            "version": scope.version,
-            "attributes": _pairs(scope.attributes),
-            "droppedAttributesCount": scope.dropped_attributes,
-        },
-        "schemaUrl": scope.schema_url,
-        "spans": [_encode_span(span) for span in spans],
-    }
-
-
-def _encode_span(span: Span) -> dict[str, Any]:
-    return {
-        "traceId": span.trace_id,
-        "spanId": span.span_id,
-        "parentSpanId": span.parent_span_id,
-        "traceState": span.trace_state,
-        "flags": span.flags,
-        "name": span.name,
-        "kind": span.kind,
-        "startTimeUnixNano": str(span.start_ns),
-        "endTimeUnixNano": str(span.end_ns),
-        "attributes": _pairs(span.attributes),
-        "droppedAttributesCount": span.dropped_attributes,
-        "events": [_encode_event(event) for event in span.events],
-        "droppedEventsCount": span.dropped_events,
-        "links": [_encode_link(link) for link in span.links],
-        "droppedLinksCount": span.dropped_links,
-        "status": {"code": span.status_code, "message": span.status_message},
-    }
-
-
-def _encode_event(event: SpanEvent) -> dict[str, Any]:
-    return {
-        "timeUnixNano": str(event.time_ns),
-        "name": event.name,
-        "attributes": _pairs(event.attributes),
-        "droppedAttributesCount": event.dropped_attributes,
-    }
-
-
-def _encode_link(link: SpanLink) -> dict[str, Any]:
-    return {
-        "traceId": link.trace_id,
-        "spanId": link.span_id,
-        "traceState": link.trace_state,
-        "attributes": _pairs(link.attributes),
-        "droppedAttributesCount": link.dropped_attributes,
-        "flags": link.flags,
-    }
-
-
-def _pairs(attributes: Attributes) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _any_value(value)} for key, value in attributes.items()]
-
-
-def _any_value(value: Value) -> dict[str, Any]:
-    match value:
-        case bool():
-            return {"boolValue": value}
-        case int():
-            return {"intValue": str(value)}
-        case float():
-            return {"doubleValue": value if math.isfinite(value) else _non_finite(value)}
-        case str():
-            return {"stringValue": value}
-        case bytes():
-            return {"bytesValue": base64.b64encode(value).decode()}
-        case list():
-            return {"arrayValue": {"values": [_any_value(item) for item in value]}}
-        case dict():
-            return {"kvlistValue": {"values": _pairs(value)}}
-    return {}
-
-
-def _non_finite(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
