@@ -120,8 +120,8 @@ def _parse(text: str, kind: type, env: str) -> Any:
 
 
 def child_environment(**values: str) -> dict[str, str]:
-    """This process's environment for a child process, with `values` on top."""
-    return {**os.environ, **values}
+    """This process's environment for a traced child process: its own OpenTelemetry settings are `values`, no others."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}, **values}
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """`demo`: a server on free ports, a real RAG application that sends its spans to it, and the debug report."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def _get(url: str) -> str:
 
 
 def _say_what_next(address: str, run_id: str) -> None:
-    option = "" if address == load().db else f" --db {address}"
+    option = "" if address == load().db else f" --db {shlex.quote(address)}"
     typer.echo(f"\nThe traces are in {address}. Look further:")
     program = _program()
     for command in (f"runs{option}", f"debug report {run_id}{option}", f"stage summary {run_id}{option}"):
@@ -112,4 +113,4 @@ def _program() -> str:
     script = Path(sys.executable).with_name("evalvault-otel")
     if shutil.which("evalvault-otel") or not script.exists():
         return "evalvault-otel"
-    return os.path.relpath(script)
+    return shlex.quote(os.path.relpath(script))
