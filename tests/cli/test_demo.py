@@ -1,6 +1,7 @@
 """`demo` as a user runs it, in a folder of their own: it finds what is planted, and leaves a database to look at."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_it_leaves_one_run_each_and_nothing_else(
 
 def test_the_commands_it_names_work(twice: Twice) -> None:
     folder, runs = twice
-    named = [line.split() for line in runs[0].stdout.partition("Look further:")[2].splitlines() if "--db" in line]
+    named = [shlex.split(line) for line in runs[0].stdout.partition("Look further:")[2].splitlines() if "--db" in line]
     commands = [words[1:] for words in named if "serve" not in words]
     assert [words[0] for words in commands] == ["runs", "debug", "stage"]
     for words in commands:

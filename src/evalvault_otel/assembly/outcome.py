@@ -39,7 +39,7 @@ def outcome(node: Node) -> Outcome:
     """Explicit status, else the span's, else an `exception` event that escaped."""
     span = node.span
     said = node.reading.identity.get("status")
-    status = _explicit(said) if said is not None else None
+    status = explicit = _explicit(said) if said is not None else None
     if status is None:
         if span.status_code != STATUS_ERROR and not any(_escaped(event) for event in span.events):
             return SUCCESS
@@ -47,7 +47,7 @@ def outcome(node: Node) -> Outcome:
     elif status == "success":
         return SUCCESS
     error_type, message = _error(node)
-    if said is None and error_type:
+    if explicit is None and error_type:
         status = _KINDS.get(error_type.rpartition(".")[2].lower(), status)
     if status in {"skipped", "fallback", "cancelled"} and error_type is None:
         return Outcome(status, None, message)
