@@ -8,8 +8,11 @@ EvalVaultError               try again?
 ├── NotFound                 no   no such run or trace
 ├── SettingsError            no   the configuration is wrong
 ├── MissingExtra             no   an optional package is needed: the message names the command
+├── Unauthenticated          no   no API key, or a wrong one
+├── Forbidden                no   an API key without the scope that is needed
 └── Unavailable              yes  storage away, queue full, shutting down
-    └── Overloaded           yes  the queue's bound is reached
+    ├── Overloaded           yes  the queue's bound is reached
+    └── RateLimited          yes  this API key sends more than it may
 ```
 """
 
@@ -44,6 +47,14 @@ class MissingExtra(EvalVaultError):
     """An optional package is not installed."""
 
 
+class Unauthenticated(EvalVaultError):
+    """No API key, or one that is not known. The message names the header, never the key."""
+
+
+class Forbidden(EvalVaultError):
+    """The API key is known and may not do this."""
+
+
 class Unavailable(EvalVaultError):
     """Storage cannot be reached, or the server is shutting down. Nothing was stored; the same call may work later."""
 
@@ -52,3 +63,7 @@ class Unavailable(EvalVaultError):
 
 class Overloaded(Unavailable):
     """The bounded queue in front of storage is full."""
+
+
+class RateLimited(Unavailable):
+    """This API key sends more than it may; a little later it may again."""

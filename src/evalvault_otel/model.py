@@ -99,6 +99,29 @@ class Span:
     scope: Scope
 
 
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """A log record that is an event of a span: a GenAI or `evalvault.*` event sent as a log, complete.
+
+    `name` is its event name; the ids name the span it belongs to, and obey the rules of `Span`. `time_ns` is when it
+    happened, `observed_ns` when it was seen. Source: opentelemetry-proto logs.proto, `LogRecord`.
+    """
+
+    trace_id: str
+    span_id: str
+    name: str
+    time_ns: int
+    observed_ns: int
+    severity: int
+    severity_text: str
+    body: Value
+    attributes: Attributes
+    dropped_attributes: int
+    flags: int
+    resource: Resource
+    scope: Scope
+
+
 _USUAL_TYPE: Final = {"span": "text"}
 
 
@@ -252,9 +275,16 @@ class Assembly:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A span that can never be stored, with the reason and the bytes as they came, for a person to read."""
+    """What can never be stored, with the reason and what came, for a person to read.
+
+    `count` spans or log records are lost with it. `payload` is text or bytes in `encoding`: `json`, or `protobuf` of an
+    `ExportTraceServiceRequest` or `ExportLogsServiceRequest` with this one record, or `bytes` that are neither.
+    """
 
     reason: str
     payload: bytes
     transport: str = ""
     peer: str = ""
+    signal: str = "traces"
+    encoding: str = "bytes"
+    count: int = 1

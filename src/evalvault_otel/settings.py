@@ -32,16 +32,42 @@ class Settings:
     grpc: str = _setting("127.0.0.1:4317", "EVALVAULT_GRPC", "address of the OTLP/gRPC receiver")
     http: str = _setting("127.0.0.1:4318", "EVALVAULT_HTTP", "address of the OTLP/HTTP receiver")
     api: str = _setting("127.0.0.1:8000", "EVALVAULT_API", "address of the query API")
+    workers: int = _setting(
+        1, "EVALVAULT_WORKERS", "receiver processes on the same addresses (more than 1: PostgreSQL)"
+    )
     insecure: bool = _setting(
         default=False,
         env="EVALVAULT_INSECURE",
-        doc="allow addresses other than loopback although there is no authentication",
+        doc="allow addresses other than loopback although there are no API keys",
+    )
+    api_keys: str = _setting(
+        "", "EVALVAULT_API_KEYS", "API keys, `scope:key` separated by commas; none: no key is asked"
+    )
+    api_keys_file: str = _setting(
+        "", "EVALVAULT_API_KEYS_FILE", "file of hashed API keys, from `evalvault-otel keys create`"
+    )
+    rate_requests: float = _setting(
+        0.0, "EVALVAULT_RATE_REQUESTS", "export requests per second that each API key may send; 0: no limit"
+    )
+    rate_bytes: float = _setting(
+        0.0, "EVALVAULT_RATE_BYTES", "bytes of export requests per second that each API key may send; 0: no limit"
+    )
+    tls_cert: str = _setting("", "EVALVAULT_TLS_CERT", "certificate chain (PEM file) of all addresses; none: no TLS")
+    tls_key: str = _setting("", "EVALVAULT_TLS_KEY", "private key (PEM file) of the certificate")
+    tls_client_ca: str = _setting(
+        "", "EVALVAULT_TLS_CLIENT_CA", "ask clients of the receivers for a certificate of these authorities (PEM file)"
+    )
+    cors_origins: str = _setting(
+        "", "EVALVAULT_CORS_ORIGINS", "origins whose pages may send OTLP/HTTP, separated by commas; none: no CORS"
+    )
+    other_signals: str = _setting(
+        "reject", "EVALVAULT_OTHER_SIGNALS", "metrics and logs that are not kept: `reject`, or `discard` with success"
     )
     max_request_bytes: int = _setting(
         64 * MIB, "EVALVAULT_MAX_REQUEST_BYTES", "largest OTLP request, as received and after decompression"
     )
     max_queue_bytes: int = _setting(
-        128 * MIB,
+        64 * MIB,
         "EVALVAULT_MAX_QUEUE_BYTES",
         "bytes of requests that may wait for storage before clients are told to retry",
     )
@@ -54,12 +80,22 @@ class Settings:
     commit_delay_ms: float = _setting(
         2.0, "EVALVAULT_COMMIT_DELAY_MS", "how long a transaction waits for more requests to share it"
     )
+    read_timeout_s: float = _setting(
+        10.0, "EVALVAULT_READ_TIMEOUT_S", "a client that has not sent its whole request after this time is cut off"
+    )
+    spool: str = _setting(
+        "evalvault-spool", "EVALVAULT_SPOOL", "folder that takes requests while PostgreSQL is away, or `off`"
+    )
+    max_spool_bytes: int = _setting(512 * MIB, "EVALVAULT_MAX_SPOOL_BYTES", "bytes that the spool may hold")
     quiet_ms: float = _setting(
         2000.0,
         "EVALVAULT_QUIET_MS",
         "a trace without its root (or with a parent missing) is assembled after this pause",
     )
     max_rejects: int = _setting(10_000, "EVALVAULT_MAX_REJECTS", "rejects kept; the oldest go first")
+    max_reject_bytes: int = _setting(
+        64 * MIB, "EVALVAULT_MAX_REJECT_BYTES", "bytes of payloads of all rejects kept; the oldest go first"
+    )
     shutdown_s: float = _setting(10.0, "EVALVAULT_SHUTDOWN_S", "how long a stop waits for requests under way")
 
     def __post_init__(self) -> None:
@@ -80,12 +116,21 @@ class Settings:
             "ack_timeout_s",
             "quiet_ms",
             "max_rejects",
+            "max_reject_bytes",
+            "max_spool_bytes",
+            "read_timeout_s",
             "shutdown_s",
+            "workers",
         ):
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(f"{name} must be greater than 0, not {getattr(self, name)}")
-        if not 0 <= self.commit_delay_ms < math.inf:
-            raise SettingsError(f"commit_delay_ms must not be negative, not {self.commit_delay_ms}")
+        for name in ("commit_delay_ms", "rate_requests", "rate_bytes"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingsError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.other_signals not in {"reject", "discard"}:
+            raise SettingsError(
+                f"other_signals (EVALVAULT_OTHER_SIGNALS) must be reject or discard, not {self.other_signals!r}"
+            )
 
 
 def load(overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None) -> Settings:
