@@ -21,8 +21,9 @@ from .web import WebServer
 
 _LOG = logging.getLogger(__name__)
 _MIGRATION_RETRY_S = 1.0
-# Of the time for a stop, what is left to the store when clients have had their answers or their time.
-_STORE_SHARE = 0.3
+# Of the time for a stop, what clients have for their answers; the rest is for what waits to be stored.
+_CLIENTS_SHARE = 0.5
+_LAST_WORDS_S = 0.5
 
 
 def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
@@ -52,6 +53,7 @@ def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
 class Frontend:
     """All that clients talk to. Its methods run in the event loop."""
 
+    receiver: Receiver
     grpc: GrpcServer
     http: WebServer
     api: WebServer
@@ -61,9 +63,11 @@ class Frontend:
         await asyncio.gather(self.grpc.start(), self.http.start(), self.api.start())
 
     async def stop(self, grace_s: float) -> None:
-        """Accept no more, give requests under way `grace_s` seconds."""
+        """Accept no more, give requests under way `grace_s` seconds, then a moment to hear that it was not enough."""
         await self.grpc.drain()
-        await asyncio.gather(self.grpc.stop(grace_s), self.http.stop(grace_s), self.api.stop(grace_s))
+        asyncio.get_running_loop().call_later(grace_s, self.receiver.give_up)
+        end_s = grace_s + _LAST_WORDS_S
+        await asyncio.gather(self.grpc.stop(end_s), self.http.stop(end_s), self.api.stop(end_s))
 
 
 async def _bind(
@@ -71,6 +75,7 @@ async def _bind(
 ) -> Frontend:
     """Runs in the event loop, because gRPC takes the one it finds."""
     return Frontend(
+        receiver,
         GrpcServer(receiver, settings, reuse_port=reuse_port),
         WebServer(create_otlp_http(receiver, settings), settings.http, settings, reuse_port=reuse_port),
         WebServer(create_api(store, registry), settings.api, settings, reuse_port=reuse_port),
@@ -123,7 +128,7 @@ class Server:
         deadline = time.monotonic() + self.settings.shutdown_s
         self._stopping.set()
         self.receiver.refuse()
-        self.loop.run(self.frontend.stop(self.settings.shutdown_s * (1 - _STORE_SHARE)))
+        self.loop.run(self.frontend.stop(self.settings.shutdown_s * _CLIENTS_SHARE))
         self.receiver.stop()
         self.ingestor.stop(max(0.0, deadline - time.monotonic()))
         self.assembler.stop(max(0.0, deadline - time.monotonic()))

@@ -16,6 +16,7 @@ from ..wire.inflate import inflate
 
 _LOG = logging.getLogger(__name__)
 _DECODE = {Encoding.PROTOBUF: protobuf.decode, Encoding.JSON: otlp_json.decode}
+_STOPPING = "the server is shutting down"
 # How errors are called in our figures; the first class that fits counts.
 _RESULTS: tuple[tuple[type[Exception], str], ...] = (
     (Overloaded, "overloaded"),
@@ -47,6 +48,7 @@ class Receiver:
         self._settings = settings
         self._telemetry = telemetry
         self._stopping = False
+        self._waiting: set[asyncio.Future[Accepted]] = set()
 
     async def export(self, request: Export, read: Callable[[Room], Awaitable[bytes]]) -> Accepted:
         """Store what one export request holds. When this returns, it is durable and can be queried.
@@ -82,14 +84,19 @@ class Receiver:
         """Take no new requests; those under way go on."""
         self._stopping = True
 
+    def give_up(self) -> None:
+        """Tell all who still wait to try again. To be called in the event loop."""
+        for waiting in self._waiting:
+            _refuse(waiting, Unavailable(_STOPPING))
+
     def stop(self) -> None:
-        """Return when no request is being prepared any more."""
+        """Begin to prepare no further request."""
         self.refuse()
-        self._preparing.shutdown()
+        self._preparing.shutdown(wait=False, cancel_futures=True)
 
     def _enter(self) -> Room:
         if self._stopping:
-            raise Unavailable("the server is shutting down")
+            raise Unavailable(_STOPPING)
         return self._admission.enter()
 
     async def _answered(self, request: Export, body: bytes, answer: Future[Accepted]) -> Accepted:
@@ -97,15 +104,19 @@ class Receiver:
         try:
             self._preparing.submit(self._prepare, request, body, answer, deadline)
         except RuntimeError as exc:  # it has been shut down meanwhile
-            answer.set_exception(Unavailable("the server is shutting down"))
-            raise Unavailable("the server is shutting down") from exc
-        waiting = asyncio.wrap_future(answer)
-        # Not `wait_for`: that would cancel, and what is being stored goes on being stored.
-        done, _ = await asyncio.wait({waiting}, timeout=self._settings.ack_timeout_s)
-        if not done:
-            waiting.add_done_callback(lambda late: late.exception())
-            raise Unavailable(f"not stored within {self._settings.ack_timeout_s:g} s")
-        return waiting.result()
+            answer.set_exception(Unavailable(_STOPPING))
+            raise Unavailable(_STOPPING) from exc
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Accepted] = loop.create_future()
+        answer.add_done_callback(lambda done: loop.call_soon_threadsafe(_settle, waiting, done))
+        late = Unavailable(f"not stored within {self._settings.ack_timeout_s:g} s")
+        timer = loop.call_later(self._settings.ack_timeout_s, _refuse, waiting, late)
+        self._waiting.add(waiting)
+        try:
+            return await waiting
+        finally:
+            timer.cancel()
+            self._waiting.discard(waiting)
 
     def _prepare(self, request: Export, body: bytes, answer: Future[Accepted], deadline: float) -> None:
         """Decode and submit; every way out gives an answer."""
@@ -126,6 +137,21 @@ class Receiver:
         nothing: Future[Accepted] = Future()
         nothing.set_result(Accepted())
         return nothing
+
+
+def _settle(waiting: asyncio.Future[Accepted], done: Future[Accepted]) -> None:
+    """Wake the one who waits, in the event loop, unless that one has been told something else meanwhile."""
+    if not waiting.done():
+        error = done.exception()
+        if error is None:
+            waiting.set_result(done.result())
+        else:
+            waiting.set_exception(error)
+
+
+def _refuse(waiting: asyncio.Future[Accepted], error: Unavailable) -> None:
+    if not waiting.done():
+        waiting.set_exception(error)
 
 
 def _pass_on(done: Future[Accepted], answer: Future[Accepted]) -> None:

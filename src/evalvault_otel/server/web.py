@@ -1,6 +1,7 @@
 """Uvicorn as we need it: on addresses bound beforehand, on our event loop, and with bounded patience for clients."""
 
 import asyncio
+import math
 import socket
 
 import uvicorn
@@ -42,7 +43,7 @@ class WebServer:
         if self._serving is None:
             self._listener.close()
             return
-        self._server.config.timeout_graceful_shutdown = max(1, int(grace_s))
+        self._server.config.timeout_graceful_shutdown = max(1, math.ceil(grace_s))
         self._server.should_exit = True
         await self._serving
 
