@@ -119,11 +119,13 @@ def read_key_file(path: Path) -> KeyFile:
     Raises:
         SettingsError: it cannot be read, is no regular file, is too large, or a line is wrong; file and line are named.
     """
+    stamp = stamp_of(path)
     try:
-        stamp = stamp_of(path)
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as exc:
-        raise SettingsError(f"API keys: cannot read {path} ({FILE_VARIABLE}): {_reason(exc)}") from exc
+    except UnicodeError as exc:
+        raise _unreadable(path, "it is not UTF-8 text") from exc
+    except OSError as exc:
+        raise _unreadable(path, str(exc.strerror)) from exc
     return KeyFile(_entries_of_lines(path, text), stamp)
 
 
@@ -131,18 +133,21 @@ def stamp_of(path: Path) -> tuple[int, ...]:
     """What tells one state of a file from the next.
 
     Raises:
-        OSError: it cannot be looked at, is no regular file (reading a pipe would wait for ever), or is too large.
+        SettingsError: it cannot be looked at, is no regular file (reading a pipe would wait for ever), or is too large.
     """
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as exc:
+        raise _unreadable(path, str(exc.strerror)) from exc
     if not stat.S_ISREG(status.st_mode):
-        raise OSError("it is not a regular file")
+        raise _unreadable(path, "it is not a regular file")
     if status.st_size > _MAX_FILE_BYTES:
-        raise OSError(f"it is larger than {_MAX_FILE_BYTES} bytes")
+        raise _unreadable(path, f"it is larger than {_MAX_FILE_BYTES} bytes")
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _reason(exc: OSError | UnicodeError) -> str:
-    return (exc.strerror or str(exc)) if isinstance(exc, OSError) else "it is not UTF-8 text"
+def _unreadable(path: Path, why: str) -> SettingsError:
+    return SettingsError(f"API keys: cannot read {path} ({FILE_VARIABLE}): {why}")
 
 
 def _entries_of_lines(path: Path, text: str) -> tuple[KeyEntry, ...]:

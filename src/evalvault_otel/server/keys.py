@@ -137,7 +137,7 @@ class _WatchedFile:
             if stamp_of(self._path) != self._file.stamp:
                 self._file = read_key_file(self._path)
                 _LOG.warning("API keys: read %s again, %d keys", self._path, len(self._file.entries))
-        except (OSError, SettingsError) as exc:
+        except SettingsError as exc:
             self._say(f"{exc}; the keys that were read before hold on")
             self._complete = False
             return
