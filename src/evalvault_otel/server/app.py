@@ -2,30 +2,33 @@
 
 import asyncio
 import logging
-import socket
 import threading
+import time
 from dataclasses import dataclass, field
 
-import uvicorn
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
 
 from ..errors import Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, split_address
 from ..store import Pauses, Store, open_store
 from .api import create_api
+from .loop import EventLoop
 from .otlp_grpc import GrpcServer
 from .otlp_http import create_otlp_http
 from .receiver import Receiver
+from .web import WebServer
 
 _LOG = logging.getLogger(__name__)
 _MIGRATION_RETRY_S = 1.0
-_BACKLOG = 2048
+# Of the time for a stop, what is left to the store when clients have had their answers or their time.
+_STORE_SHARE = 0.3
 
 
-def build(settings: Settings) -> "Server":
+def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
     """A server that has bound its addresses and is not serving yet.
+
+    With `reuse_port` several processes can have the same addresses and share what comes in.
 
     Raises:
         OSError: an address is taken.
@@ -36,13 +39,42 @@ def build(settings: Settings) -> "Server":
     telemetry = IngestTelemetry(registry)
     ingestor = Ingestor(store, settings, telemetry)
     receiver = Receiver(ingestor, settings, telemetry)
-    web = WebServers()
-    http = web.add(create_otlp_http(receiver, settings), settings.http)
-    api = web.add(create_api(store, registry), settings.api)
-    grpc_server = GrpcServer(receiver, settings)
-    host = split_address(settings.grpc)[0]
-    addresses = {"grpc": f"{host}:{grpc_server.port}", "http": http, "api": api, "db": settings.db}
-    return Server(settings, store, ingestor, Assembler(store, telemetry), grpc_server, web, addresses)
+    loop = EventLoop()
+    try:
+        frontend = loop.run(_bind(settings, receiver, store, registry, reuse_port=reuse_port))
+    except BaseException:
+        loop.close()
+        raise
+    return Server(settings, store, ingestor, Assembler(store, telemetry), receiver, loop, frontend)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """All that clients talk to. Its methods run in the event loop."""
+
+    grpc: GrpcServer
+    http: WebServer
+    api: WebServer
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        await asyncio.gather(self.grpc.start(), self.http.start(), self.api.start())
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept no more, give requests under way `grace_s` seconds."""
+        await self.grpc.drain()
+        await asyncio.gather(self.grpc.stop(grace_s), self.http.stop(grace_s), self.api.stop(grace_s))
+
+
+async def _bind(
+    settings: Settings, receiver: Receiver, store: Store, registry: CollectorRegistry, *, reuse_port: bool
+) -> Frontend:
+    """Runs in the event loop, because gRPC takes the one it finds."""
+    return Frontend(
+        GrpcServer(receiver, settings, reuse_port=reuse_port),
+        WebServer(create_otlp_http(receiver, settings), settings.http, settings, reuse_port=reuse_port),
+        WebServer(create_api(store, registry), settings.api, settings, reuse_port=reuse_port),
+    )
 
 
 @dataclass(slots=True)
@@ -53,10 +85,18 @@ class Server:
     store: Store
     ingestor: Ingestor
     assembler: Assembler
-    grpc: GrpcServer
-    web: "WebServers"
-    addresses: dict[str, str]
+    receiver: Receiver
+    loop: EventLoop
+    frontend: Frontend
     _stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where it really listens, and its database."""
+        host = split_address(self.settings.grpc)[0]
+        grpc_address = f"{host}:{self.frontend.grpc.port}"
+        web = {"http": self.frontend.http.address, "api": self.frontend.api.address}
+        return {"grpc": grpc_address, **web, "db": self.settings.db}
 
     def start(self) -> None:
         """Serve. While storage is away, receivers answer "try again" and `/readyz` says no."""
@@ -67,8 +107,7 @@ class Server:
             threading.Thread(target=self._migrate_later, name="evalvault-migrate", daemon=True).start()
         self.ingestor.start()
         self.assembler.start()
-        self.web.start()
-        self.grpc.start()
+        self.loop.run(self.frontend.start())
 
     def _migrate_later(self) -> None:
         while not self._stopping.wait(_MIGRATION_RETRY_S):
@@ -80,51 +119,13 @@ class Server:
             return
 
     def stop(self) -> None:
-        """Refuse new requests, store and answer those under way, then let go of everything."""
+        """Refuse new requests, store and answer those under way, then let go of everything: within `shutdown_s`."""
+        deadline = time.monotonic() + self.settings.shutdown_s
         self._stopping.set()
-        self.grpc.stop(self.settings.shutdown_s)
-        self.web.stop(self.settings.shutdown_s)
-        self.ingestor.stop()
-        self.assembler.stop()
+        self.receiver.refuse()
+        self.loop.run(self.frontend.stop(self.settings.shutdown_s * (1 - _STORE_SHARE)))
+        self.receiver.stop()
+        self.ingestor.stop(max(0.0, deadline - time.monotonic()))
+        self.assembler.stop(max(0.0, deadline - time.monotonic()))
+        self.loop.close()
         self.store.close()
-
-
-class WebServers:
-    """Some ASGI applications on one event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._servers: list[tuple[uvicorn.Server, socket.socket]] = []
-        self._thread = threading.Thread(target=self._run, name="evalvault-web", daemon=True)
-
-    def add(self, app: ASGIApp, address: str) -> str:
-        """Bind `address` for `app`; returns the address really bound."""
-        host, port = split_address(address)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(_BACKLOG)
-        except OSError as exc:
-            listener.close()
-            raise OSError(f"cannot listen on {address}: {exc.strerror}") from exc
-        config = uvicorn.Config(app, lifespan="off", access_log=False, log_level="warning", ws="none")
-        self._servers.append((uvicorn.Server(config), listener))
-        return f"{host}:{listener.getsockname()[1]}"
-
-    def start(self) -> None:
-        """Begin to accept."""
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        await asyncio.gather(*(server.serve([listener]) for server, listener in self._servers))
-
-    def stop(self, grace_s: float) -> None:
-        """Finish requests under way within `grace_s` seconds."""
-        for server, _ in self._servers:
-            server.config.timeout_graceful_shutdown = max(1, int(grace_s))
-            server.should_exit = True
-        self._thread.join(grace_s + 5)
