@@ -29,22 +29,24 @@ def test_a_key_is_printed_once_and_its_hash_kept(tmp_path: Path) -> None:
 
 
 def test_keys_are_listed_by_name(tmp_path: Path) -> None:
-    file = {"EVALVAULT_API_KEYS_FILE": str(tmp_path / "keys.txt")}
-    key = evalvault("keys", "create", "--name", "ci", "--scope", "ingest", **file).stdout.strip()
-    evalvault("keys", "create", "--name", "ops", "--scope", "admin+read", **file)
+    def keys(*arguments: str) -> str:
+        return evalvault("keys", *arguments, EVALVAULT_API_KEYS_FILE=str(tmp_path / "keys.txt")).stdout
 
-    table, document = evalvault("keys", "list", **file), evalvault("keys", "list", "--json", **file)
+    key = keys("create", "--name", "ci", "--scope", "ingest").strip()
+    keys("create", "--name", "ops", "--scope", "admin+read")
 
-    assert [shown.split() for shown in table.stdout.splitlines()] == [
+    table, document = keys("list"), keys("list", "--json")
+
+    assert [shown.split() for shown in table.splitlines()] == [
         ["NAME", "SCOPES"],
         ["ci", "ingest"],
         ["ops", "read+admin"],
     ]
-    assert orjson.loads(document.stdout) == [
+    assert orjson.loads(document) == [
         {"name": "ci", "scopes": ["ingest"]},
         {"name": "ops", "scopes": ["read", "admin"]},
     ]
-    assert key not in table.stdout + document.stdout
+    assert key not in table + document
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from evalvault_otel.errors import InvalidInput, Unavailable
 from evalvault_otel.ingest import Ingestor, IngestTelemetry, Room
 from evalvault_otel.model import Reject, Span
 from evalvault_otel.server.keys import Keys
-from evalvault_otel.server.keys import Keys
 from evalvault_otel.server.receiver import Export, Receiver
 from evalvault_otel.settings import Settings
 from evalvault_otel.store import Store, TraceBatch, Written

@@ -162,6 +162,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             Keys.of(Settings(api_keys_file=str(path)))
 
 
+def test_a_new_key_is_known_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "keys.txt"
+    path.write_text(line("ci", "ingest", "one"))
+    keys = Keys(path=path, clock=Clock())
+    assert let_in(keys, "two") == set()
+
+    path.write_text(line("ci", "ingest", "one") + line("people", "read", "two"))
+
+    assert let_in(keys, "two") == {READ}
+
+
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     # Given a file with one key
     path, clock = tmp_path / "keys.txt", Clock()
@@ -222,7 +233,7 @@ def test_a_file_whose_last_key_is_gone_lets_nobody_in(tmp_path: Path, caplog: py
 
     with pytest.raises(Unavailable):
         keys.check("one", INGEST)
-    assert keys.check("fixed", READ)
+    assert keys.check("fixed", READ).name == "EVALVAULT_API_KEYS#1"
     assert "no key any more" in caplog.text
 
 
@@ -342,4 +353,4 @@ def test_any_bytes_are_safe(headers: list[tuple[object, object]]) -> None:
 def test_a_key_that_is_not_ascii_is_the_same_everywhere() -> None:
     keys = Keys.of(Settings(api_keys="ingest:schlüssel"))
 
-    assert keys.check(presented_key([(b"x-api-key", "schlüssel".encode())]), INGEST)
+    assert let_in(keys, presented_key([(b"x-api-key", "schlüssel".encode())])) == {INGEST}

@@ -91,9 +91,10 @@ class Keys:
             return ANYONE
         if not presented:
             raise Unauthenticated(f"this server asks for an API key: {_HINT}")
-        from_file, complete = self._file.look() if self._file else ((), True)
         digest = digest_of(presented)
-        matching = [entry for entry in (*self._fixed, *from_file) if hmac.compare_digest(entry.digest, digest)]
+        matching, complete = self._matching(digest)
+        if not matching:
+            matching, complete = self._matching(digest, at_once=True)
         allowed = next((entry for entry in matching if not entry.scopes.isdisjoint({scope, Scope.ADMIN})), None)
         if allowed:
             return Identity(allowed.name)
@@ -103,9 +104,15 @@ class Keys:
             raise Unavailable("the API keys cannot be read at the moment")
         raise Unauthenticated(f"this API key is not known: {_HINT}")
 
+    def _matching(self, digest: bytes, *, at_once: bool = False) -> tuple[list[KeyEntry], bool]:
+        """What is known of a key, and whether that is all there is to know."""
+        from_file, complete = self._file.look(at_once=at_once) if self._file else ((), True)
+        entries = (*self._fixed, *from_file)
+        return [entry for entry in entries if hmac.compare_digest(entry.digest, digest)], complete
+
 
 class _WatchedFile:
-    """A key file, looked at once a second and read again when it changed."""
+    """A key file, looked at once a second and for every unknown key, and read again when it changed."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._path = path
@@ -118,14 +125,12 @@ class _WatchedFile:
         self._next_look = clock() + _LOOK_S
         self._looking = threading.Lock()
 
-    def look(self) -> tuple[tuple[KeyEntry, ...], bool]:
+    def look(self, *, at_once: bool) -> tuple[tuple[KeyEntry, ...], bool]:
         """The last keys that could be read, and whether they are all there are."""
-        if self._clock() >= self._next_look and self._looking.acquire(blocking=False):
-            try:
-                self._read_if_changed()
+        if at_once or self._clock() >= self._next_look:
+            with self._looking:
                 self._next_look = self._clock() + _LOOK_S
-            finally:
-                self._looking.release()
+                self._read_if_changed()
         return self._file.entries, self._complete
 
     def _read_if_changed(self) -> None:
