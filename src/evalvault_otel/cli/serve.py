@@ -47,7 +47,7 @@ def _tune_interpreter(db: str) -> None:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
-_GC_THRESHOLD = 50_000
+_GC_THRESHOLD = 500_000
 _SWITCH_INTERVAL_S = 0.001
 
 

@@ -6,7 +6,7 @@ and as a stream (of one message, on the wire the same), so that nothing is read 
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import grpc
@@ -28,7 +28,7 @@ _UNSERVED: Final = (
 _NOT_SERVED: Final = "this server takes traces and events of spans only: set OTEL_METRICS_EXPORTER=none"
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
-_Handler = Callable[[AsyncIterator[bytes], "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+_Handler = Callable[[object, Any], Awaitable[bytes]]
 
 
 class GrpcServer:
@@ -102,9 +102,9 @@ def _bind(server: grpc.aio.Server, address: str, tls: Tls | None, *, reuse_port:
 
 
 def _export_with(receiver: Receiver, settings: Settings) -> _Handler:
-    async def export(requests: AsyncIterator[bytes], context: Any) -> bytes:
+    async def export(_: object, context: Any) -> bytes:
         async def read(room: Room) -> bytes:
-            body = await _first(requests, settings.read_timeout_s)
+            body = await _message(context, settings.read_timeout_s)
             room.fit(len(body))
             return body
 
@@ -123,8 +123,8 @@ def _request(context: Any) -> Export:
     return Export("grpc", context.peer(), Encoding.PROTOBUF, key=presented_key(context.invocation_metadata() or ()))
 
 
-async def _first(requests: AsyncIterator[bytes], timeout_s: float) -> bytes:
-    """The one message of a call.
+async def _message(context: Any, timeout_s: float) -> bytes:
+    """The one message of a call. Not by its iterator, which would hold on to the message when it is left early.
 
     Raises:
         InvalidInput: there is none.
@@ -132,15 +132,16 @@ async def _first(requests: AsyncIterator[bytes], timeout_s: float) -> bytes:
     """
     try:
         async with asyncio.timeout(timeout_s):
-            async for body in requests:
-                return body
+            body: bytes | object = await context.read()
     except TimeoutError as exc:
         raise Unavailable(f"the request did not come within {timeout_s:g} s") from exc
+    if isinstance(body, bytes):
+        return body
     raise InvalidInput("the call holds no request")
 
 
 def _unserved_with(receiver: Receiver, settings: Settings) -> _Handler:
-    async def unserved(_: AsyncIterator[bytes], context: Any) -> bytes:
+    async def unserved(_: object, context: Any) -> bytes:
         request = _request(context)
         try:
             receiver.sender(request)
