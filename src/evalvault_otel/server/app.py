@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from ..errors import Unavailable
@@ -13,10 +14,12 @@ from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, split_address
 from ..store import Pauses, Store, open_store
 from .api import create_api
+from .keys import Keys
 from .loop import EventLoop
 from .otlp_grpc import GrpcServer
 from .otlp_http import create_otlp_http
 from .receiver import Receiver
+from .tls import Tls
 from .web import WebServer
 
 _LOG = logging.getLogger(__name__)
@@ -33,16 +36,18 @@ def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
 
     Raises:
         OSError: an address is taken.
-        SettingsError, MissingExtra: the database setting cannot work.
+        SettingsError, MissingExtra: the database, the keys or the certificate of the settings cannot work.
     """
+    keys, tls = Keys.of(settings), Tls.of(settings)
     store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), settings.max_rejects)
     registry = CollectorRegistry()
     telemetry = IngestTelemetry(registry)
     ingestor = Ingestor(store, settings, telemetry)
-    receiver = Receiver(ingestor, settings, telemetry)
+    receiver = Receiver(ingestor, settings, telemetry, keys)
+    api = create_api(store, registry, keys)
     loop = EventLoop()
     try:
-        frontend = loop.run(_bind(settings, receiver, store, registry, reuse_port=reuse_port))
+        frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))
     except BaseException:
         loop.close()
         raise
@@ -70,15 +75,16 @@ class Frontend:
         await asyncio.gather(self.grpc.stop(end_s), self.http.stop(end_s), self.api.stop(end_s))
 
 
-async def _bind(
-    settings: Settings, receiver: Receiver, store: Store, registry: CollectorRegistry, *, reuse_port: bool
-) -> Frontend:
+async def _bind(settings: Settings, receiver: Receiver, api: FastAPI, tls: Tls | None, *, reuse_port: bool) -> Frontend:
     """Runs in the event loop, because gRPC takes the one it finds."""
+    otlp_http = create_otlp_http(receiver, settings)
+    # Clients of the API are people and scrapers: a certificate of their own is asked of those who send.
+    of_receiver, of_api = (tls.uvicorn_options(client_certificates=asked) if tls else None for asked in (True, False))
     return Frontend(
         receiver,
-        GrpcServer(receiver, settings, reuse_port=reuse_port),
-        WebServer(create_otlp_http(receiver, settings), settings.http, settings, reuse_port=reuse_port),
-        WebServer(create_api(store, registry), settings.api, settings, reuse_port=reuse_port),
+        GrpcServer(receiver, settings, tls, reuse_port=reuse_port),
+        WebServer(otlp_http, settings.http, settings, of_receiver, reuse_port=reuse_port),
+        WebServer(api, settings.api, settings, of_api, reuse_port=reuse_port),
     )
 
 

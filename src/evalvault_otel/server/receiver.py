@@ -5,20 +5,25 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from ..errors import EvalVaultError, InvalidInput, Overloaded, Unavailable
+from ..errors import EvalVaultError, Forbidden, InvalidInput, Overloaded, RateLimited, Unauthenticated, Unavailable
 from ..ingest import Admission, Ingestor, IngestTelemetry, Room
 from ..settings import Settings
 from ..wire import Decoded, otlp_json, protobuf
 from ..wire.answer import Accepted, Encoding, Failure, failure
 from ..wire.inflate import inflate
+from .keys import Identity, Keys, Scope
+from .rates import RateLimits
 
 _LOG = logging.getLogger(__name__)
 _DECODE = {Encoding.PROTOBUF: protobuf.decode, Encoding.JSON: otlp_json.decode}
 _STOPPING = "the server is shutting down"
 # How errors are called in our figures; the first class that fits counts.
 _RESULTS: tuple[tuple[type[Exception], str], ...] = (
+    (Unauthenticated, "unauthorized"),
+    (Forbidden, "unauthorized"),
+    (RateLimited, "rate_limited"),
     (Overloaded, "overloaded"),
     (Unavailable, "unavailable"),
     (InvalidInput, "invalid"),
@@ -34,13 +39,16 @@ class Export:
     peer: str
     encoding: Encoding
     content_encoding: str = ""
+    key: str | None = field(default=None, repr=False)
 
 
 class Receiver:
     """Reads, decodes, submits, waits for the commit. `export` runs in the event loop, `stop` anywhere."""
 
-    def __init__(self, ingestor: Ingestor, settings: Settings, telemetry: IngestTelemetry) -> None:
+    def __init__(self, ingestor: Ingestor, settings: Settings, telemetry: IngestTelemetry, keys: Keys) -> None:
         self._ingestor = ingestor
+        self._keys = keys
+        self._rates = RateLimits.of(settings)
         self._admission = Admission(settings.max_queue_bytes, telemetry)
         # One at a time: side by side, requests would share the interpreter and all be ready late and at once. In a row,
         # the first is being written while the next is prepared.
@@ -56,12 +64,16 @@ class Receiver:
         `read` gives the body, once there is room for it; it lets the room grow while it reads.
 
         Raises:
+            Unauthenticated, Forbidden: the sender may not; nothing was read.
+            RateLimited: the sender has sent too much; nothing was read.
             Undecodable: the body is not an export request; nothing is stored.
             Unavailable: storage is away or too slow, or too much is waiting; the client should send again.
         """
-        room = self._enter()
+        sender = self.sender(request)
+        room = self._enter(sender)
         try:
             body = await read(room)
+            self._rates.charge(sender.name, len(body))
         except BaseException:
             room.leave()
             raise
@@ -71,6 +83,14 @@ class Receiver:
         accepted = await self._answered(request, body, answer)
         self._telemetry.requests.labels(request.transport, "partial" if accepted.rejected else "ok").inc()
         return accepted
+
+    def sender(self, request: Export) -> Identity:
+        """Who sends a request.
+
+        Raises:
+            Unauthenticated, Forbidden, Unavailable: as `Keys.check`.
+        """
+        return self._keys.check(request.key, Scope.INGEST)
 
     def failed(self, request: Export, error: Exception) -> Failure:
         """What to tell the client about an error, counted."""
@@ -94,9 +114,10 @@ class Receiver:
         self.refuse()
         self._preparing.shutdown(wait=False, cancel_futures=True)
 
-    def _enter(self) -> Room:
+    def _enter(self, sender: Identity) -> Room:
         if self._stopping:
             raise Unavailable(_STOPPING)
+        self._rates.admit(sender.name)
         return self._admission.enter()
 
     async def _answered(self, request: Export, body: bytes, answer: Future[Accepted]) -> Accepted:
