@@ -94,7 +94,7 @@ def running_rotel(log_path: Path, *options: str) -> Iterator[Relay]:
     Raises:
         RelayFailed: it ended, or was not ready within 30 s.
     """
-    grpc, http = _free_address(), _free_address()
+    grpc, http = free_address(), free_address()
     command = [str(tool("rotel")), "start", "--otlp-grpc-endpoint", grpc, "--otlp-http-endpoint", http]
     with _running([*command, "--exporter", "otlp", *options], log_path, {}) as process:
         _wait_until(lambda: _listens(grpc) and _listens(http), process, log_path)
@@ -120,7 +120,8 @@ def _wait_until(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", l
         time.sleep(_POLL_S)
 
 
-def _free_address() -> str:
+def free_address() -> str:
+    """A loopback address that nobody listens on."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
