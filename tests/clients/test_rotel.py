@@ -1,0 +1,44 @@
+"""rotel, a relay in Rust, between an application and the server. What the SDK in front of it made is what is stored."""
+
+from pathlib import Path
+
+import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from tests.support.arrivals import assert_arrives
+from tests.support.relays import Relay, running_rotel
+from tests.support.sdk import as_received, trace_with
+from tests.support.server import Server
+from tests.support.tools import tool
+
+# The first test may have to install rotel, which is not a test that hangs.
+pytestmark = pytest.mark.timeout(60, func_only=True)
+
+
+@pytest.fixture(scope="module")
+def rotel() -> None:
+    """Rotel is on this machine."""
+    tool("rotel")
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+@pytest.mark.parametrize("out", ["grpc", "http"])
+@pytest.mark.parametrize("into", ["grpc", "http"])
+def test_a_trace_through_rotel(
+    receiver: Server, rotel: None, tmp_path: Path, into: str, out: str, compression: str
+) -> None:
+    endpoint = f"http://{receiver.grpc if out == 'grpc' else receiver.http}"
+    options = ["--otlp-exporter-endpoint", endpoint, "--otlp-exporter-protocol", out]
+
+    with running_rotel(tmp_path / "rotel.log", *options, "--otlp-exporter-compression", compression) as relay:
+        sent = [as_received(item) for item in trace_with(_exporter(relay, into))]
+
+        assert_arrives(receiver, sent)
+
+
+def _exporter(relay: Relay, protocol: str) -> SpanExporter:
+    if protocol == "grpc":
+        return GrpcExporter(relay.grpc, insecure=True)
+    return HttpExporter(f"http://{relay.http}/v1/traces")
