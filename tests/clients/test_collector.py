@@ -54,9 +54,7 @@ def test_forward_over_grpc(receiver: Server, collect: Callable[..., Relay], comp
     "encoding, compression",
     [("proto", "gzip"), ("proto", "none"), ("proto", "deflate"), ("json", "gzip"), ("json", "none")],
 )
-def test_forward_over_http(
-    receiver: Server, collect: Callable[..., Relay], encoding: str, compression: str
-) -> None:
+def test_forward_over_http(receiver: Server, collect: Callable[..., Relay], encoding: str, compression: str) -> None:
     changes = [
         f"exporters::otlp_http/evalvault::encoding: {encoding}",
         f"exporters::otlp_http/evalvault::compression: {compression}",

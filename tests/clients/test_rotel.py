@@ -23,16 +23,18 @@ def rotel() -> None:
     tool("rotel")
 
 
-@pytest.mark.parametrize("compression", ["gzip", "none"])
-@pytest.mark.parametrize("out", ["grpc", "http"])
-@pytest.mark.parametrize("into", ["grpc", "http"])
-def test_a_trace_through_rotel(
-    receiver: Server, rotel: None, tmp_path: Path, into: str, out: str, compression: str
-) -> None:
-    endpoint = f"http://{receiver.grpc if out == 'grpc' else receiver.http}"
-    options = ["--otlp-exporter-endpoint", endpoint, "--otlp-exporter-protocol", out]
+@pytest.fixture(params=["grpc", "http"])
+def out(request: pytest.FixtureRequest, receiver: Server) -> list[str]:
+    """Options to send to the server."""
+    address = receiver.grpc if request.param == "grpc" else receiver.http
+    return ["--otlp-exporter-endpoint", f"http://{address}", "--otlp-exporter-protocol", request.param]
 
-    with running_rotel(tmp_path / "rotel.log", *options, "--otlp-exporter-compression", compression) as relay:
+
+@pytest.mark.usefixtures("rotel")
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+@pytest.mark.parametrize("into", ["grpc", "http"])
+def test_a_trace_through_rotel(receiver: Server, tmp_path: Path, into: str, out: list[str], compression: str) -> None:
+    with running_rotel(tmp_path / "rotel.log", *out, "--otlp-exporter-compression", compression) as relay:
         sent = [as_received(item) for item in trace_with(_exporter(relay, into))]
 
         assert_arrives(receiver, sent)

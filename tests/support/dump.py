@@ -10,7 +10,7 @@ from typing import Any
 from evalvault_otel.model import Span, SpanEvent, SpanLink
 from evalvault_otel.wire import identity
 
-_NOTHING_DROPPED = {"dropped_attributes": 0, "dropped_events": 0, "dropped_links": 0}
+_NOTHING_DROPPED: dict[str, Any] = {"dropped_attributes": 0, "dropped_events": 0, "dropped_links": 0}
 
 
 def dumped_spans(text: str) -> list[Span]:
@@ -20,7 +20,7 @@ def dumped_spans(text: str) -> list[Span]:
 
 def _span(said: dict[str, Any]) -> Span:
     resource, scope = said.pop("resource"), said.pop("scope")
-    made = {
+    made: dict[str, Any] = {
         "start_ns": int(said.pop("start_ns")),
         "end_ns": int(said.pop("end_ns")),
         "events": tuple(_event(**event) for event in said.pop("events")),
@@ -28,7 +28,7 @@ def _span(said: dict[str, Any]) -> Span:
         "resource": identity.resource(resource["attributes"], 0, resource["schema_url"]),
         "scope": identity.scope(scope["name"], scope["version"], scope["attributes"], 0, scope["schema_url"]),
     }
-    return Span(**said, **made, **_NOTHING_DROPPED)
+    return Span(**(said | made | _NOTHING_DROPPED))
 
 
 def _event(time_ns: str | int, name: str, attributes: dict[str, Any]) -> SpanEvent:

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.exporter.otlp.common.http import Compression
-from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.json.http.trace_exporter import (  # type: ignore[import-not-found]  # of its own env
+    OTLPSpanExporter,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
@@ -45,7 +47,8 @@ def make_spans(provider: TracerProvider) -> None:
 
 
 def as_dump(item: ReadableSpan) -> dict[str, Any]:
-    scope, context = item.instrumentation_scope, item.get_span_context()
+    scope, context = item.instrumentation_scope, item.context
+    assert scope is not None
     return {
         "trace_id": f"{context.trace_id:032x}",
         "span_id": f"{context.span_id:016x}",

@@ -1,4 +1,5 @@
-// A small traced program of the OpenTelemetry SDK for Node: node node.cjs json|proto|grpc <endpoint> <compression>
+// A small traced program of the OpenTelemetry SDK for Node: node node.cjs json|proto|grpc <endpoint> <compression> [large]
+// With `large`, one attribute is a whole number beyond 64 bits.
 // It prints the spans it made, one JSON object per line, in the words of tests/support/dump.py.
 'use strict';
 
@@ -7,7 +8,7 @@ const api = require('@opentelemetry/api');
 const { BatchSpanProcessor, InMemorySpanExporter, NodeTracerProvider, SimpleSpanProcessor } = require('@opentelemetry/sdk-trace-node');
 const { resourceFromAttributes } = require('@opentelemetry/resources');
 
-const [protocol, url, compression] = process.argv.slice(2);
+const [protocol, url, compression, large] = process.argv.slice(2);
 const packages = { json: 'http', proto: 'proto', grpc: 'grpc' };
 const { OTLPTraceExporter } = require(`@opentelemetry/exporter-trace-otlp-${packages[protocol]}`);
 
@@ -33,6 +34,7 @@ const caller = api.trace.setSpanContext(api.ROOT_CONTEXT, far);
 
 tracer.startActiveSpan('POST /ask', options, caller, (root) => {
   root.setAttributes({ text: '보험 \u{1f600}', flag: false, count: 2 ** 53 - 1, whole: 1.0, share: 0.5, list: ['a', 'b'] });
+  if (large) root.setAttribute('large', 1e300);
   root.addEvent('evalvault.asset.used', { 'evalvault.asset.kind': 'prompt', 'evalvault.asset.name': 'p' });
   tracer.startActiveSpan('retrieve', { attributes: { 'evalvault.stage.type': 'retrieval' } }, (span) => {
     span.setAttribute('evalvault.retrieval.scores', [1.0, 0.25]);
