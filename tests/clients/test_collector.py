@@ -3,11 +3,13 @@
 What the SDK in front of it made is what is stored behind it, span by span.
 """
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import requests
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
@@ -16,7 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from benchmarks.database import of_url
 from evalvault_otel.model import Resource, Span
 from tests.support.arrivals import assert_arrives, read_back, spans_counted
-from tests.support.clients import body_of, post
+from tests.support.clients import body_of, call, post
 from tests.support.relays import Relay, free_address
 from tests.support.sdk import as_received, trace_with
 from tests.support.server import Server
@@ -87,6 +89,43 @@ def test_the_collector_says_what_was_rejected_and_so_do_we(
     assert spans_counted(receiver)["rejected"] == before + 1
     (reason,) = of_url(receiver.db).query("SELECT reason FROM reject ORDER BY id DESC LIMIT 1")[0]
     assert "trace_id" in reason
+
+
+def test_large_spans_go_through_in_requests_that_the_server_takes(
+    receiver: Server, collect: Callable[..., Relay]
+) -> None:
+    collector = collect("forward.yaml", env=_addresses(receiver))
+    # 60 MiB, which the Collector may not put into one request: with less than 64 MiB a single span more could be lost.
+    sent = [_large(new_trace_id()) for _ in range(60)]
+    for start in range(0, len(sent), 20):
+        assert call(collector.grpc, body_of(sent[start : start + 20])) is grpc.StatusCode.OK
+
+    assert_arrives(receiver, sent, within_s=40)
+    assert "Dropping data" not in collector.log
+
+
+def _large(trace_id: str) -> Span:
+    return stage(1, 0, "tool", {"document": trace_id * (2**20 // len(trace_id))}, trace_id=trace_id)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["exporters::otlp_grpc/evalvault::compression: zstd"],
+        [_OVER_HTTP, "exporters::otlp_http/evalvault::compression: snappy"],
+    ],
+)
+def test_a_compression_that_is_not_taken_is_said_in_the_log_of_the_collector(
+    receiver: Server, collect: Callable[..., Relay], changes: list[str]
+) -> None:
+    collector = collect("forward.yaml", *changes, env=_addresses(receiver))
+    before = spans_counted(receiver)
+
+    assert post(collector.http, body_of([stage(1, 0, "tool", trace_id=new_trace_id())])).status_code == 200
+
+    collector.wait_for_log("Exporting failed. Dropping data.")
+    assert re.search(r"Content-Encoding 'snappy' is not supported|grpc-encoding", collector.log)
+    assert spans_counted(receiver) == before
 
 
 # Fan-out.
