@@ -10,6 +10,11 @@ class IngestTelemetry:
         self.spans = Counter("evalvault_spans", "Spans by what became of them", ["outcome"], registry=registry)
         for outcome in ("stored", "duplicate", "rejected"):
             self.spans.labels(outcome)
+        self.log_events = Counter(
+            "evalvault_log_events", "Log records by what became of them", ["outcome"], registry=registry
+        )
+        for outcome in ("stored", "duplicate", "rejected", "other"):
+            self.log_events.labels(outcome)
         self.conflicts = Counter(
             "evalvault_span_conflicts", "Duplicates whose content differs from the stored span", registry=registry
         )
