@@ -25,10 +25,11 @@ _MIGRATION_RETRY_S = 1.0
 _STORE_SHARE = 0.3
 
 
-def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
+def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorRegistry | None = None) -> "Server":
     """A server that has bound its addresses and is not serving yet.
 
-    With `reuse_port` several processes can have the same addresses and share what comes in.
+    With `reuse_port` several processes can have the same addresses and share what comes in. `figures` is what
+    `/metrics` shows, by default the figures of this server alone.
 
     Raises:
         OSError: an address is taken.
@@ -41,7 +42,7 @@ def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
     receiver = Receiver(ingestor, settings, telemetry)
     loop = EventLoop()
     try:
-        frontend = loop.run(_bind(settings, receiver, store, registry, reuse_port=reuse_port))
+        frontend = loop.run(_bind(settings, receiver, store, figures or registry, reuse_port=reuse_port))
     except BaseException:
         loop.close()
         raise
