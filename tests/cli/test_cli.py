@@ -67,7 +67,8 @@ ALL = list(commands(typer.main.get_command(app)))
 
 
 def test_all_commands_are_there() -> None:
-    expected = [("debug", "report"), ("demo",), ("runs",), ("serve",), ("stage", "summary"), ("trace",)]
+    of_keys = [("keys", "create"), ("keys", "list")]
+    expected = [("debug", "report"), ("demo",), *of_keys, ("runs",), ("serve",), ("stage", "summary"), ("trace",)]
     assert sorted(ALL) == expected
 
 
@@ -77,7 +78,7 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], flag: str
     said = CliRunner().invoke(app, [*path, flag])
     assert said.exit_code == 0
     assert f"Example: evalvault-otel {' '.join(path)}" in said.output.replace("`", "")
-    assert "--db" in said.output
+    assert ("--file" if path[0] == "keys" else "--db") in said.output
 
 
 @pytest.mark.parametrize("path", [("runs",), ("trace",), ("stage", "summary"), ("debug", "report")], ids=" ".join)

@@ -5,31 +5,17 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
 from ..settings import Settings, load
-from .options import Db, setting
+from .options import with_settings
 
 
-def serve(
-    db: Db = None,
-    grpc: Annotated[str | None, setting("grpc")] = None,
-    http: Annotated[str | None, setting("http")] = None,
-    api: Annotated[str | None, setting("api")] = None,
-    workers: Annotated[int | None, setting("workers")] = None,
-    insecure: Annotated[bool | None, setting("insecure")] = None,
-    max_request_bytes: Annotated[int | None, setting("max_request_bytes")] = None,
-    max_queue_bytes: Annotated[int | None, setting("max_queue_bytes")] = None,
-    commit_bytes: Annotated[int | None, setting("commit_bytes")] = None,
-    ack_timeout_s: Annotated[float | None, setting("ack_timeout_s")] = None,
-    commit_delay_ms: Annotated[float | None, setting("commit_delay_ms")] = None,
-    quiet_ms: Annotated[float | None, setting("quiet_ms")] = None,
-    max_rejects: Annotated[int | None, setting("max_rejects")] = None,
-    shutdown_s: Annotated[float | None, setting("shutdown_s")] = None,
-) -> None:
+@with_settings
+def serve(**options: Any) -> None:
     """Receive OTLP, keep it, answer questions about it. Stops on Ctrl-C or SIGTERM.
 
     Prints `ready grpc=… http=… api=… db=…` on standard error when it accepts.
@@ -37,14 +23,11 @@ def serve(
     Example: `evalvault-otel serve --db postgresql://me@localhost/traces`
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = load({name: value for name, value in locals().items() if name in _NAMES})
+    settings = load(options)
     if settings.workers > 1:
         _serve_with_workers(settings)
     else:
         _serve_here(settings)
-
-
-_NAMES = frozenset(serve.__annotations__) - {"return"}
 
 
 def _serve_here(settings: Settings) -> None:

@@ -165,11 +165,14 @@ def _on_signals(places: Sequence["_Place"], events: _Events) -> None:
 def _held_addresses(settings: Settings) -> Iterator[Settings]:
     """The settings with the ports really taken, kept for the workers: a socket that does not listen gets no client."""
     with ExitStack() as stack:
-        found = {}
+        found: dict[str, str] = {}
         for name in ("grpc", "http", "api"):
             address = getattr(settings, name)
             port = stack.enter_context(closing(_hold(address))).getsockname()[1]
-            found[name] = f"{address.rpartition(':')[0]}:{port}"
+            address = f"{address.rpartition(':')[0]}:{port}"
+            if address in found.values():
+                raise OSError(f"cannot listen on {address} for {name}: the address is used twice")
+            found[name] = address
         yield replace(settings, **found)
 
 
@@ -182,7 +185,8 @@ def _hold(address: str) -> socket.socket:
         with socket.socket(family, socket.SOCK_STREAM) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             alone.bind((host, port))
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            holder.setsockopt(socket.SOL_SOCKET, option, 1)
         holder.bind((host, port))
     except OSError as exc:
         holder.close()
