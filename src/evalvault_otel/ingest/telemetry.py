@@ -22,8 +22,13 @@ class IngestTelemetry:
             "evalvault_requests", "Export requests by transport and result", ["transport", "result"], registry=registry
         )
         self.waiting_bytes = Gauge(
-            "evalvault_waiting_bytes", "Bytes of requests that wait for their commit", registry=registry
+            "evalvault_waiting_bytes",
+            "Bytes of requests that wait for their commit",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
+        # With several workers a replacement finds what its predecessor left: counters go on, nothing waits.
+        self.waiting_bytes.set(0)
         self.commit_seconds = Histogram(
             "evalvault_commit_seconds", "Time to store one group of requests", registry=registry
         )
