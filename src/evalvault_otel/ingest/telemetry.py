@@ -10,6 +10,14 @@ class IngestTelemetry:
         self.spans = Counter("evalvault_spans", "Spans by what became of them", ["outcome"], registry=registry)
         for outcome in ("stored", "duplicate", "rejected"):
             self.spans.labels(outcome)
+        self.rejects = Counter(
+            "evalvault_rejects",
+            "Spans and log records that can never be stored, by signal",
+            ["signal"],
+            registry=registry,
+        )
+        for signal in ("traces", "logs"):
+            self.rejects.labels(signal)
         self.conflicts = Counter(
             "evalvault_span_conflicts", "Duplicates whose content differs from the stored span", registry=registry
         )

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from ..errors import Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, split_address
-from ..store import Pauses, Store, open_store
+from ..store import Pauses, RejectBounds, Store, open_store
 from .api import create_api
 from .otlp_grpc import GrpcServer
 from .otlp_http import create_otlp_http
@@ -31,7 +31,8 @@ def build(settings: Settings) -> "Server":
         OSError: an address is taken.
         SettingsError, MissingExtra: the database setting cannot work.
     """
-    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), settings.max_rejects)
+    bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
+    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
     registry = CollectorRegistry()
     telemetry = IngestTelemetry(registry)
     ingestor = Ingestor(store, settings, telemetry)

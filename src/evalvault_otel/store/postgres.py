@@ -23,6 +23,7 @@ from psycopg_pool import ConnectionPool
 from ..errors import EvalVaultError, InvalidInput, Unavailable
 from . import rows
 from .migrations import scripts
+from .rejecting import RejectBounds
 from .rows import Table
 from .writing import Pauses, SqlStore
 
@@ -45,8 +46,8 @@ class PostgresStore(SqlStore):
 
     dialect = "postgres"
 
-    def __init__(self, url: str, pauses: Pauses | None = None, max_rejects: int = 10_000) -> None:
-        super().__init__(pauses or Pauses(), max_rejects)
+    def __init__(self, url: str, pauses: Pauses | None = None, rejects: RejectBounds | None = None) -> None:
+        super().__init__(pauses or Pauses(), rejects or RejectBounds())
         self._url = url
         # Reports may keep all reading connections busy; ingest never waits for them.
         self._reads = _pool(url, "evalvault-read", _MAX_READERS)

@@ -16,6 +16,7 @@ from ..errors import EvalVaultError, InvalidInput, Unavailable
 from . import rows
 from .migrations import scripts
 from .percentile import Percentiles
+from .rejecting import RejectBounds
 from .rows import Table
 from .writing import Pauses, SqlStore
 
@@ -28,8 +29,8 @@ class SqliteStore(SqlStore):
 
     dialect = "sqlite"
 
-    def __init__(self, path: Path, pauses: Pauses | None = None, max_rejects: int = 10_000) -> None:
-        super().__init__(pauses or Pauses(), max_rejects)
+    def __init__(self, path: Path, pauses: Pauses | None = None, rejects: RejectBounds | None = None) -> None:
+        super().__init__(pauses or Pauses(), rejects or RejectBounds())
         self._path = path
         self._writing = threading.Lock()
         self._reading = threading.BoundedSemaphore(_READ_CONNECTIONS)

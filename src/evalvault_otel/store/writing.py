@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from ..errors import Unavailable
 from ..model import Assembly, Reject, Resource, Scope, Span
-from ..text import clean_text
-from . import rows
+from . import rejecting, rows
 from .base import Assemble, TraceBatch, Written
 from .queries import SqlQueries
+from .rejecting import RejectBounds
 from .rows import Table
 
 # Version of conventions and assembly rules that made the derived rows; raise it when they change.
@@ -41,6 +41,8 @@ _LATEST = f"""({_SINCE}) + {_PAUSE} * (
 _MARK_TRACE = f"""
     span_count = trace.span_count + excluded.span_count,
     root_span_id = COALESCE(trace.root_span_id, excluded.root_span_id),
+    received_ns = CASE WHEN excluded.received_ns > trace.received_ns THEN excluded.received_ns
+        ELSE trace.received_ns END,
     dirty_since_ns = {_SINCE},
     due_ns = CASE WHEN {_LATEST} < {_NEXT} THEN {_LATEST} ELSE {_NEXT} END,
     dirty = excluded.dirty
@@ -115,9 +117,9 @@ class Transaction(Protocol):
 class SqlStore(SqlQueries):
     """Writes of a store; a database adds `_begin` and a `Transaction`."""
 
-    def __init__(self, pauses: Pauses, max_rejects: int) -> None:
+    def __init__(self, pauses: Pauses, rejects: RejectBounds) -> None:
         self._pauses = pauses
-        self._max_rejects = max_rejects
+        self._reject_bounds = rejects
         # Ids of dictionary rows known to be committed; only a saving, so it is simply emptied when large.
         self._known: set[str] = set()
 
@@ -145,7 +147,7 @@ class SqlStore(SqlQueries):
         self._write_dictionaries(_dictionary_rows(traces, self._known))
         with self._begin(durable=True) as tx:
             written = self._write_traces(tx, traces, received_ns)
-            self._write_rejects(tx, rejects, received_ns)
+            rejecting.write(tx, self.dialect, self._reject_bounds, rejects, received_ns)
             _merge_runs(tx, written.fresh)
         return Written(written.stored, written.duplicates, written.conflicts)
 
@@ -206,12 +208,6 @@ class SqlStore(SqlQueries):
         counts = (span_count, True, received_ns, due_ns, 0, None, None, received_ns)
         return (batch.trace_id, None, root, None, None, *counts)
 
-    def _write_rejects(self, tx: Transaction, rejects: Sequence[Reject], received_ns: int) -> None:
-        if not rejects:
-            return
-        tx.insert(rows.REJECT, [_reject_row(reject, received_ns) for reject in rejects])
-        tx.execute("DELETE FROM reject WHERE id <= (SELECT MAX(id) FROM reject) - ?", (self._max_rejects,))
-
     def reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
         """See `Store.reassemble`."""
         with self._begin(durable=False) as tx:
@@ -269,11 +265,6 @@ def _asset_rows(assemblies: Iterable[Assembly]) -> list[tuple[Any, ...]]:
 def _assembled_row(assembly: Assembly, span_count: int, now_ns: int) -> tuple[Any, ...]:
     identity = (assembly.trace_id, assembly.run_id, assembly.root_span_id, assembly.first_ns, assembly.last_ns)
     return (*identity, span_count, False, None, None, 1, MAPPING_VERSION, now_ns, now_ns)
-
-
-def _reject_row(reject: Reject, received_ns: int) -> tuple[Any, ...]:
-    reason = clean_text(reject.reason)
-    return (received_ns, reject.transport, clean_text(reject.peer), reason, len(reject.payload), reject.payload)
 
 
 def _merge_runs(tx: Transaction, assemblies: Sequence[Assembly]) -> None:

@@ -364,3 +364,17 @@ SELECT c.code, c.severity, c.count, c.traces, n.detail, {place(n.)}
 FROM counted AS c JOIN numbered AS n ON n.code = c.code AND n.severity = c.severity
 WHERE n.place <= :examples
 ORDER BY c.count DESC, c.code, c.severity, n.place
+
+-- name: rejects
+SELECT id, received_ns, transport, peer, signal, encoding, reason, count, size, substr(payload, 1, :head) AS payload
+FROM reject
+WHERE id > 0
+AND id < :before_id -- if before_id
+AND received_ns >= :since_ns -- if since_ns
+AND signal = :signal -- if signal
+AND lower(reason) LIKE :q ESCAPE '\' -- if q
+ORDER BY id DESC
+LIMIT :limit
+
+-- name: reject
+SELECT id, received_ns, transport, peer, signal, encoding, reason, count, size, payload FROM reject WHERE id = :id

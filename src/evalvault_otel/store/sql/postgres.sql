@@ -31,3 +31,7 @@ CROSS JOIN LATERAL (SELECT * FROM $1 AS x WHERE x.trace_id = g.trace_id OFFSET 0
 
 -- name: position
 strpos
+
+-- name: lock_rejects
+-- Any constant: all processes of this product take the same advisory lock before they write rejects.
+SELECT pg_advisory_xact_lock(7021977311)

@@ -35,3 +35,7 @@ CROSS JOIN $1 AS s ON s.trace_id = g.trace_id
 
 -- name: position
 instr
+
+-- name: lock_rejects
+-- A writing transaction has the whole file.
+SELECT 1
