@@ -14,17 +14,18 @@ from typing import Any
 
 from ..errors import EvalVaultError, InvalidInput, Unavailable
 from . import rows
-from .migrations import scripts
+from .migrations import missing
 from .percentile import Percentiles
 from .rejecting import RejectBounds
 from .rows import Table
-from .writing import Pauses, SqlStore
+from .upkeep import SqlUpkeep
+from .writing import Pauses
 
 _BUSY_S = 10.0
 _READ_CONNECTIONS = 8
 
 
-class SqliteStore(SqlStore):
+class SqliteStore(SqlUpkeep):
     """A store in one file. Safe for many threads; other processes may read and write the file as well."""
 
     dialect = "sqlite"
@@ -90,7 +91,7 @@ class SqliteStore(SqlStore):
         with self._begin(durable=True) as tx:
             tx.execute("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)", ())
             done = {row[0] for row in tx.fetch("SELECT version FROM migration", ())}
-            todo = [script for script in scripts(self.dialect) if script[0] not in done]
+            todo = missing(self.dialect, done)
             for version, name, sql in todo:
                 for statement in _statements(sql):
                     tx.execute(statement, ())
@@ -104,6 +105,23 @@ class SqliteStore(SqlStore):
             raise Unavailable(f"there is no database {self._path}: {remedy}")
         if not self._fetch("SELECT name FROM sqlite_master WHERE name = 'migration'", {}):
             raise Unavailable(f"the database {self._path} has no tables of evalvault-otel: {remedy}")
+        self._refuse_older(row["version"] for row in self._fetch("SELECT version FROM migration", {}))
+
+    def _estimates(self) -> dict[str, int]:
+        return {}
+
+    def _integrity(self) -> tuple[str, ...]:
+        found = tuple(row["quick_check"] for row in self._fetch("PRAGMA quick_check(10)", {}))
+        return () if found == ("ok",) else found
+
+    def _size_bytes(self) -> int:
+        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def _has_tables(self) -> bool:
+        if not self._path.exists():
+            raise Unavailable(f"there is no database {self._path}: name another one with --db")
+        return super()._has_tables()
 
     def due_traces(self, now_ns: int, limit: int) -> list[str]:
         """See `Store.due_traces`."""

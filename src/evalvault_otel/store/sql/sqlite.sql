@@ -39,3 +39,18 @@ instr
 -- name: lock_rejects
 -- A writing transaction has the whole file.
 SELECT 1
+
+-- name: migration_table
+SELECT 1 AS found FROM sqlite_master WHERE name = 'migration'
+
+-- name: oldest_traces
+SELECT trace_id FROM trace WHERE received_ns < ? ORDER BY received_ns LIMIT ?
+
+-- name: of_listed_traces
+trace_id IN (SELECT value FROM json_each(?))
+
+-- name: of_listed_runs
+run_id IN (SELECT value FROM json_each(?))
+
+-- name: for_update
+-- A writing transaction has the whole file.
