@@ -70,6 +70,9 @@ ALL = list(commands(typer.main.get_command(app)))
 
 def test_all_commands_are_there() -> None:
     expected = [
+        ("db", "check"),
+        ("db", "migrate"),
+        ("db", "prune"),
         ("debug", "report"),
         ("demo",),
         ("rejects",),

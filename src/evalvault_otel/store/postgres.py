@@ -38,6 +38,7 @@ _MAX_READERS = 8
 _MAX_WRITERS = 4
 # Larger tables are not counted but estimated.
 _MANY_ROWS = 100_000
+_HAS_TABLES = "SELECT 1 WHERE to_regclass('migration') IS NOT NULL"
 # A `:name` that is not part of a `::cast`.
 _NAMED = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 # Any constant: all processes of this product take the same advisory lock while they migrate.
@@ -106,12 +107,21 @@ class PostgresStore(SqlUpkeep):
 
     def ping(self) -> None:
         """See `Store.ping`."""
-        # A connection of its own: it fails at once and says why, where the pool would only wait.
-        with _translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
-            if connection.execute("SELECT to_regclass('migration')").fetchone() == (None,):
+        with self._own_connection() as connection:
+            if not connection.execute(_HAS_TABLES).fetchall():
                 raise Unavailable("the database has no tables of evalvault-otel: start `evalvault-otel serve` with it")
             applied = connection.execute("SELECT version FROM migration").fetchall()
         self._refuse_older(version for (version,) in applied)
+
+    @contextmanager
+    def _own_connection(self) -> Iterator[Connection[Any]]:
+        """A connection beside the pools: it fails at once and says why, where a pool would only wait."""
+        with _translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
+            yield connection
+
+    def _has_tables(self) -> bool:
+        with self._own_connection() as connection:
+            return bool(connection.execute(_HAS_TABLES).fetchall())
 
     def _estimates(self) -> dict[str, int]:
         return {row["name"]: row["n"] for row in self._read("estimates", many=_MANY_ROWS)}

@@ -103,7 +103,7 @@ class SqliteStore(SqlUpkeep):
         remedy = "start `evalvault-otel serve` with it, or name another one with --db"
         if not self._path.exists():
             raise Unavailable(f"there is no database {self._path}: {remedy}")
-        if not self._fetch("SELECT name FROM sqlite_master WHERE name = 'migration'", {}):
+        if not self._has_tables():
             raise Unavailable(f"the database {self._path} has no tables of evalvault-otel: {remedy}")
         self._refuse_older(row["version"] for row in self._fetch("SELECT version FROM migration", {}))
 
@@ -121,7 +121,7 @@ class SqliteStore(SqlUpkeep):
     def _has_tables(self) -> bool:
         if not self._path.exists():
             raise Unavailable(f"there is no database {self._path}: name another one with --db")
-        return super()._has_tables()
+        return bool(self._fetch("SELECT name FROM sqlite_master WHERE name = 'migration'", {}))
 
     def due_traces(self, now_ns: int, limit: int) -> list[str]:
         """See `Store.due_traces`."""

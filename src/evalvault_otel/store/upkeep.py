@@ -28,6 +28,10 @@ class SqlUpkeep(SqlStore):
     """`Upkeep` for every database. See `Upkeep` for what each method promises."""
 
     @abstractmethod
+    def _has_tables(self) -> bool:
+        """Whether any migration ran; raises `Unavailable` when the database cannot be reached."""
+
+    @abstractmethod
     def _estimates(self) -> dict[str, int]:
         """About how many rows large tables have, by name; tables that are quickly counted are left out."""
 
@@ -44,9 +48,6 @@ class SqlUpkeep(SqlStore):
         known = [version for version, _, _ in scripts(self.dialect)]
         applied = {row["version"] for row in self._read("migrations_done")} if self._has_tables() else set()
         return Schema(max(applied, default=0), known[-1], len(set(known) - applied))
-
-    def _has_tables(self) -> bool:
-        return bool(self._read("migration_table"))
 
     def _refuse_older(self, applied: Iterable[int]) -> None:
         lacking = {version for version, _, _ in scripts(self.dialect)} - set(applied)

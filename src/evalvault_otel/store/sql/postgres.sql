@@ -36,9 +36,6 @@ strpos
 -- Any constant: all processes of this product take the same advisory lock before they write rejects.
 SELECT pg_advisory_xact_lock(7021977311)
 
--- name: migration_table
-SELECT 1 AS found WHERE to_regclass('migration') IS NOT NULL
-
 -- name: estimates
 SELECT c.relname AS name, CAST(c.reltuples AS bigint) AS n
 FROM pg_class AS c

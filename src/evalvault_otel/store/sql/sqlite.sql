@@ -40,9 +40,6 @@ instr
 -- A writing transaction has the whole file.
 SELECT 1
 
--- name: migration_table
-SELECT 1 AS found FROM sqlite_master WHERE name = 'migration'
-
 -- name: oldest_traces
 SELECT trace_id FROM trace WHERE received_ns < ? ORDER BY received_ns LIMIT ?
 
