@@ -123,14 +123,17 @@ class Settings:
             "workers",
         ):
             if not 0 < getattr(self, name) < math.inf:
-                raise SettingsError(f"{name} must be greater than 0, not {getattr(self, name)}")
+                raise SettingsError(f"{_named(name)} must be greater than 0, not {getattr(self, name)}")
         for name in ("commit_delay_ms", "rate_requests", "rate_bytes"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise SettingsError(f"{name} must not be negative, not {getattr(self, name)}")
+                raise SettingsError(f"{_named(name)} must not be negative, not {getattr(self, name)}")
         if self.other_signals not in {"reject", "discard"}:
-            raise SettingsError(
-                f"other_signals (EVALVAULT_OTHER_SIGNALS) must be reject or discard, not {self.other_signals!r}"
-            )
+            raise SettingsError(f"{_named('other_signals')} must be reject or discard, not {self.other_signals!r}")
+
+
+def _named(name: str) -> str:
+    """A setting by its option and its variable, as a complaint names it."""
+    return f"--{name.replace('_', '-')} (EVALVAULT_{name.upper()})"
 
 
 def load(overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None) -> Settings:

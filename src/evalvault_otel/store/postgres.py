@@ -95,7 +95,8 @@ class PostgresStore(SqlUpkeep):
 
     def migrate(self) -> int:
         """See `Store.migrate`."""
-        with self._begin(durable=True) as tx:
+        with self._own_connection() as connection:
+            tx = _PostgresTransaction(connection, _Staging())
             tx.execute("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
             tx.execute("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)", ())
             done = {row[0] for row in tx.fetch("SELECT version FROM migration", ())}
@@ -116,6 +117,8 @@ class PostgresStore(SqlUpkeep):
     @contextmanager
     def _own_connection(self) -> Iterator[Connection[Any]]:
         """A connection beside the pools: it fails at once and says why, where a pool would only wait."""
+        if self._closed:
+            raise Unavailable("the store is closed")
         with _translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
             yield connection
 
