@@ -303,6 +303,26 @@ def prune_until(store: Store, writers: Sequence[Future[None]]) -> None:
         store.prune(NOW + 1, 3)
 
 
+def test_a_run_that_gets_a_trace_at_the_last_moment_stays(postgres_url: str) -> None:
+    """A writer has put a trace into a run that is about to be empty, and has not committed yet."""
+    store = open_store(postgres_url)
+    store.migrate()
+    write(store, NOW, *whole("run-1"))
+    with psycopg.connect(postgres_url) as writer, ThreadPoolExecutor(1) as pool:
+        writer.execute(
+            "INSERT INTO run_trace (trace_id, run_id, service, name, started_ns, finished_ns, stages, errors, "
+            "stage_types, tokens_in, tokens_out, cost_total) VALUES ('new', 'run-1', '', '', 1, 1, 0, 0, '', 0, 0, 0)"
+        )
+        writer.execute("UPDATE run SET last_ns = last_ns + 1")
+        pruning = pool.submit(store.prune, NOW + 1, 10)
+        while not change(postgres_url, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            assert not pruning.done()
+        writer.commit()
+        assert pruning.result(30).rows["run"] == 0
+    assert store.run("run-1").traces == 1
+    store.close()
+
+
 def test_the_index_finds_the_oldest(store: Store, db_url: str) -> None:
     select = "SELECT trace_id FROM trace WHERE received_ns < 5 ORDER BY received_ns LIMIT 5"
     if db_url.startswith("sqlite"):
