@@ -42,6 +42,12 @@ OTHERS: dict[str, tuple[str, object]] = {
     "max_reject_bytes": ("5000", 5000),
     "shutdown_s": ("1", 1.0),
 }
+# What a setting cannot stand without.
+COMPANIONS = {
+    "tls_cert": {"EVALVAULT_TLS_KEY": "key.pem"},
+    "tls_key": {"EVALVAULT_TLS_CERT": "cert.pem"},
+    "tls_client_ca": {"EVALVAULT_TLS_CERT": "cert.pem", "EVALVAULT_TLS_KEY": "key.pem"},
+}
 
 
 def _env(name: str) -> str:
@@ -68,7 +74,7 @@ def test_every_setting_is_in_the_table_of_this_test() -> None:
 def test_every_setting_has_a_variable(name: str) -> None:
     said, value = OTHERS[name]
 
-    found = getattr(load(env={_env(name): f" {said} "}), name)
+    found = getattr(load(env={_env(name): f" {said} ", **COMPANIONS.get(name, {})}), name)
 
     assert (found, type(found)) == (value, type(getattr(DEFAULTS, name)))
     assert found != getattr(DEFAULTS, name)
@@ -221,7 +227,21 @@ def test_loopback(host: str, loopback: bool) -> None:
 @pytest.mark.parametrize("name", ["grpc", "http", "api"])
 def test_an_address_that_others_can_reach_needs_consent(name: str) -> None:
     said: dict[str, Any] = {name: "0.0.0.0:1"}
-    with pytest.raises(SettingsError, match=f"--{name} 0.0.0.0:1 can be reached .* --insecure"):
+    with pytest.raises(SettingsError, match=f"--{name} 0.0.0.0:1 can be reached .* keys create.*API_KEYS.* --insecure"):
         load(said, {})
 
-    assert getattr(load({**said, "insecure": True}, {}), name) == "0.0.0.0:1"
+    for consent in ({"insecure": True}, {"api_keys": "ingest:abc"}, {"api_keys_file": "keys.txt"}):
+        assert getattr(load({**said, **consent}, {}), name) == "0.0.0.0:1"
+
+
+# TLS.
+
+
+@pytest.mark.parametrize(
+    "given, missing", [("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("tls_client_ca", "tls_cert")]
+)
+def test_half_of_tls_is_refused(given: str, missing: str) -> None:
+    given_option, missing_option = (f"--{name.replace('_', '-')}" for name in (given, missing))
+    said = rf"{given_option} \({_env(given)}\) needs {missing_option} \({_env(missing)}\)"
+    with pytest.raises(SettingsError, match=said):
+        load({given: "file.pem"}, {})

@@ -75,6 +75,8 @@ def test_all_commands_are_there() -> None:
         ("db", "prune"),
         ("debug", "report"),
         ("demo",),
+        ("keys", "create"),
+        ("keys", "list"),
         ("rejects",),
         ("rejects", "show"),
         ("runs",),
@@ -91,7 +93,7 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], flag: str
     said = CliRunner().invoke(app, [*path, flag])
     assert said.exit_code == 0
     assert f"Example: evalvault-otel {' '.join(path)}" in said.output.replace("`", "")
-    assert "--db" in said.output
+    assert ("--file" if path[0] == "keys" else "--db") in said.output
 
 
 @pytest.mark.parametrize("path", [("runs",), ("trace",), ("stage", "summary"), ("debug", "report")], ids=" ".join)

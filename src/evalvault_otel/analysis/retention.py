@@ -10,8 +10,8 @@ from ..store.upkeep_records import Pruned
 
 # A slice that takes longer is made smaller: writers of the same traces, and on SQLite all writers, wait for it.
 _LONG_S: Final = 0.25
-# After a slice we rest three times as long as it took: three quarters of the database are for others.
-_REST: Final = 3.0
+# After a slice we rest five times as long as it took: five sixths of the database are for others.
+_REST: Final = 5.0
 _SHORTEST_REST_S: Final = 0.01
 _FIRST: Final = 10
 

@@ -5,28 +5,15 @@ import logging
 import signal
 import sys
 import threading
-from typing import Annotated
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ..settings import load
-from .options import Db, setting
+from .options import with_settings
 
 
-def serve(
-    db: Db = None,
-    grpc: Annotated[str | None, setting("grpc")] = None,
-    http: Annotated[str | None, setting("http")] = None,
-    api: Annotated[str | None, setting("api")] = None,
-    insecure: Annotated[bool | None, setting("insecure")] = None,
-    max_request_bytes: Annotated[int | None, setting("max_request_bytes")] = None,
-    max_queue_bytes: Annotated[int | None, setting("max_queue_bytes")] = None,
-    commit_bytes: Annotated[int | None, setting("commit_bytes")] = None,
-    ack_timeout_s: Annotated[float | None, setting("ack_timeout_s")] = None,
-    commit_delay_ms: Annotated[float | None, setting("commit_delay_ms")] = None,
-    quiet_ms: Annotated[float | None, setting("quiet_ms")] = None,
-    max_rejects: Annotated[int | None, setting("max_rejects")] = None,
-    shutdown_s: Annotated[float | None, setting("shutdown_s")] = None,
-) -> None:
+@with_settings
+def serve(**options: Any) -> None:
     """Receive OTLP, keep it, answer questions about it. Stops on Ctrl-C or SIGTERM.
 
     Prints `ready grpc=… http=… api=… db=…` on standard error when it accepts.
@@ -36,7 +23,7 @@ def serve(
     from ..server.app import build
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = load({name: value for name, value in locals().items() if name in _NAMES})
+    settings = load(options)
     server = build(settings)
     stop = _on_signals()
     server.start()
@@ -60,9 +47,8 @@ def _tune_interpreter(db: str) -> None:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
-_GC_THRESHOLD = 50_000
+_GC_THRESHOLD = 500_000
 _SWITCH_INTERVAL_S = 0.001
-_NAMES = frozenset(serve.__annotations__) - {"return"}
 
 
 def _on_signals() -> threading.Event:

@@ -36,10 +36,10 @@ class Assembler:
         """Begin to assemble."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Return when the trace at hand is finished."""
+    def stop(self, patience_s: float | None = None) -> None:
+        """Return when the trace at hand is finished: after `patience_s` seconds in any case."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(patience_s)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -34,6 +34,7 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 _CONNECT_TIMEOUT_S = 5
 _POOL_TIMEOUT_S = 4.0
 _RECONNECT_S = 2.0
+_CLOSE_S = 0.5
 _MAX_READERS = 8
 _MAX_WRITERS = 4
 # Larger tables are not counted but estimated.
@@ -145,7 +146,7 @@ class PostgresStore(SqlUpkeep):
         with self._opening:
             self._closed = True
         for pool in (self._reads, self._writes):
-            pool.close()
+            pool.close(timeout=_CLOSE_S)
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from .writing import Pauses
 
 _BUSY_S = 10.0
 _READ_CONNECTIONS = 8
+_CLOSE_S = 0.5
 
 
 class SqliteStore(SqlUpkeep):
@@ -130,12 +131,17 @@ class SqliteStore(SqlUpkeep):
 
     def close(self) -> None:
         """See `Store.close`."""
-        with self._writing:
-            self._closed = True
+        self._closed = True
+        # A writer that waits for another process would keep us here; what it had begun is undone when we are gone.
+        if not self._writing.acquire(timeout=_CLOSE_S):
+            return
+        try:
             connections = [*self._readers, *([self._writer] if self._writer else [])]
             self._readers, self._writer = [], None
             for connection in connections:
                 connection.close()
+        finally:
+            self._writing.release()
 
 
 class _SqliteTransaction:
