@@ -1,6 +1,7 @@
 """Log events in the store: kept without loss, once, in any order relative to the spans they name."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -151,7 +152,8 @@ def test_resources_and_scopes_of_log_events_are_kept_once(store: Store, db_url: 
 
 @pytest.mark.parametrize("field", ["severity", "flags"])
 def test_a_value_that_no_column_holds_undoes_all_of_the_write(store: Store, field: str) -> None:
-    bad = replace(_event(), **{field: 2**70})
+    too_large: dict[str, Any] = {field: 2**70}
+    bad = replace(_event(), **too_large)
     with pytest.raises(InvalidInput):
         store.write(batches(span(1), logs=[bad]), [], NOW)
 

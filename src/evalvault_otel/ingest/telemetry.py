@@ -15,6 +15,14 @@ class IngestTelemetry:
         )
         for outcome in ("stored", "duplicate", "rejected", "other"):
             self.log_events.labels(outcome)
+        self.rejects = Counter(
+            "evalvault_rejects",
+            "Spans and log records that can never be stored, by signal",
+            ["signal"],
+            registry=registry,
+        )
+        for signal in ("traces", "logs"):
+            self.rejects.labels(signal)
         self.conflicts = Counter(
             "evalvault_span_conflicts", "Duplicates whose content differs from the stored span", registry=registry
         )

@@ -22,9 +22,11 @@ from psycopg_pool import ConnectionPool
 
 from ..errors import EvalVaultError, InvalidInput, Unavailable
 from . import rows
-from .migrations import scripts
+from .migrations import missing
+from .rejecting import RejectBounds
 from .rows import Table
-from .writing import Assembling, Pauses, SqlStore
+from .upkeep import SqlUpkeep
+from .writing import Assembling, Pauses
 
 # The pool's warnings repeat, for each attempt, what the caller is told once.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
@@ -35,19 +37,22 @@ _RECONNECT_S = 2.0
 _CLOSE_S = 0.5
 _MAX_READERS = 8
 _MAX_WRITERS = 4
+# Larger tables are not counted but estimated.
+_MANY_ROWS = 100_000
+_HAS_TABLES = "SELECT 1 WHERE to_regclass('migration') IS NOT NULL"
 # A `:name` that is not part of a `::cast`.
 _NAMED = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 # Any constant: all processes of this product take the same advisory lock while they migrate.
 _MIGRATION_LOCK = 7_021_977_310
 
 
-class PostgresStore(SqlStore):
+class PostgresStore(SqlUpkeep):
     """A store in PostgreSQL. Any number of processes may share the database."""
 
     dialect = "postgres"
 
-    def __init__(self, url: str, pauses: Pauses | None = None, max_rejects: int = 10_000) -> None:
-        super().__init__(pauses or Pauses(), max_rejects)
+    def __init__(self, url: str, pauses: Pauses | None = None, rejects: RejectBounds | None = None) -> None:
+        super().__init__(pauses or Pauses(), rejects or RejectBounds())
         self._url = url
         # Reports may keep all reading connections busy; ingest never waits for them.
         self._reads = _pool(url, "evalvault-read", _MAX_READERS)
@@ -98,11 +103,12 @@ class PostgresStore(SqlStore):
 
     def migrate(self) -> int:
         """See `Store.migrate`."""
-        with self._begin(durable=True) as tx:
+        with self._own_connection() as connection:
+            tx = _PostgresTransaction(connection, _Staging())
             tx.execute("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
             tx.execute("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)", ())
             done = {row[0] for row in tx.fetch("SELECT version FROM migration", ())}
-            todo = [script for script in scripts(self.dialect) if script[0] not in done]
+            todo = missing(self.dialect, done)
             for version, name, sql in todo:
                 tx.run_script(sql)
                 tx.execute("INSERT INTO migration (version, name) VALUES (?, ?)", (version, name))
@@ -110,10 +116,32 @@ class PostgresStore(SqlStore):
 
     def ping(self) -> None:
         """See `Store.ping`."""
-        # A connection of its own: it fails at once and says why, where the pool would only wait.
-        with _translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
-            if connection.execute("SELECT to_regclass('migration')").fetchone() == (None,):
+        with self._own_connection() as connection:
+            if not connection.execute(_HAS_TABLES).fetchall():
                 raise Unavailable("the database has no tables of evalvault-otel: start `evalvault-otel serve` with it")
+            applied = connection.execute("SELECT version FROM migration").fetchall()
+        self._refuse_older(version for (version,) in applied)
+
+    @contextmanager
+    def _own_connection(self) -> Iterator[Connection[Any]]:
+        """A connection beside the pools: it fails at once and says why, where a pool would only wait."""
+        if self._closed:
+            raise Unavailable("the store is closed")
+        with _translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
+            yield connection
+
+    def _has_tables(self) -> bool:
+        with self._own_connection() as connection:
+            return bool(connection.execute(_HAS_TABLES).fetchall())
+
+    def _estimates(self) -> dict[str, int]:
+        return {row["name"]: row["n"] for row in self._read("estimates", many=_MANY_ROWS)}
+
+    def _integrity(self) -> None:
+        return None
+
+    def _size_bytes(self) -> int:
+        return self._number("SELECT pg_database_size(current_database()) AS n")
 
     def due_traces(self, now_ns: int, limit: int) -> list[str]:
         """See `Store.due_traces`."""

@@ -14,23 +14,25 @@ from typing import Any
 
 from ..errors import EvalVaultError, InvalidInput, Unavailable
 from . import rows
-from .migrations import scripts
+from .migrations import missing
 from .percentile import Percentiles
+from .rejecting import RejectBounds
 from .rows import Table
-from .writing import Assembling, Pauses, SqlStore
+from .upkeep import SqlUpkeep
+from .writing import Assembling, Pauses
 
 _BUSY_S = 10.0
 _READ_CONNECTIONS = 8
 _CLOSE_S = 0.5
 
 
-class SqliteStore(SqlStore):
+class SqliteStore(SqlUpkeep):
     """A store in one file. Safe for many threads; other processes may read and write the file as well."""
 
     dialect = "sqlite"
 
-    def __init__(self, path: Path, pauses: Pauses | None = None, max_rejects: int = 10_000) -> None:
-        super().__init__(pauses or Pauses(), max_rejects)
+    def __init__(self, path: Path, pauses: Pauses | None = None, rejects: RejectBounds | None = None) -> None:
+        super().__init__(pauses or Pauses(), rejects or RejectBounds())
         self._path = path
         self._writing = threading.Lock()
         self._reading = threading.BoundedSemaphore(_READ_CONNECTIONS)
@@ -95,7 +97,7 @@ class SqliteStore(SqlStore):
         with self._begin(durable=True) as tx:
             tx.execute("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)", ())
             done = {row[0] for row in tx.fetch("SELECT version FROM migration", ())}
-            todo = [script for script in scripts(self.dialect) if script[0] not in done]
+            todo = missing(self.dialect, done)
             for version, name, sql in todo:
                 for statement in _statements(sql):
                     tx.execute(statement, ())
@@ -107,8 +109,25 @@ class SqliteStore(SqlStore):
         remedy = "start `evalvault-otel serve` with it, or name another one with --db"
         if not self._path.exists():
             raise Unavailable(f"there is no database {self._path}: {remedy}")
-        if not self._fetch("SELECT name FROM sqlite_master WHERE name = 'migration'", {}):
+        if not self._has_tables():
             raise Unavailable(f"the database {self._path} has no tables of evalvault-otel: {remedy}")
+        self._refuse_older(row["version"] for row in self._fetch("SELECT version FROM migration", {}))
+
+    def _estimates(self) -> dict[str, int]:
+        return {}
+
+    def _integrity(self) -> tuple[str, ...]:
+        found = tuple(row["quick_check"] for row in self._fetch("PRAGMA quick_check(10)", {}))
+        return () if found == ("ok",) else found
+
+    def _size_bytes(self) -> int:
+        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def _has_tables(self) -> bool:
+        if not self._path.exists():
+            raise Unavailable(f"there is no database {self._path}: name another one with --db")
+        return bool(self._fetch("SELECT name FROM sqlite_master WHERE name = 'migration'", {}))
 
     def due_traces(self, now_ns: int, limit: int) -> list[str]:
         """See `Store.due_traces`."""

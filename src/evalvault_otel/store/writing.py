@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 from ..errors import Unavailable
 from ..model import Assembly, LogEvent, Reject, Resource, Scope, Span
-from ..text import clean_text
-from . import rows, runs
+from . import rejecting, rows, runs
 from .archive import read_logs, read_spans
 from .base import Assemble, TraceBatch, Written
 from .log_rows import log_row
 from .queries import SqlQueries
+from .rejecting import RejectBounds
 from .rows import Table
 
 # Version of conventions and assembly rules that made the derived rows; raise it when they change.
@@ -45,6 +45,8 @@ _MARK_TRACE = f"""
     span_count = trace.span_count + excluded.span_count,
     log_count = trace.log_count + excluded.log_count,
     root_span_id = COALESCE(trace.root_span_id, excluded.root_span_id),
+    received_ns = CASE WHEN excluded.received_ns > trace.received_ns THEN excluded.received_ns
+        ELSE trace.received_ns END,
     dirty_since_ns = {_SINCE},
     due_ns = CASE WHEN {_LATEST} < {_NEXT} THEN {_LATEST} ELSE {_NEXT} END,
     dirty = excluded.dirty
@@ -118,9 +120,9 @@ class Assembling:
 class SqlStore(SqlQueries):
     """Writes of a store; a database adds `_begin` and a `Transaction`."""
 
-    def __init__(self, pauses: Pauses, max_rejects: int) -> None:
+    def __init__(self, pauses: Pauses, rejects: RejectBounds) -> None:
         self._pauses = pauses
-        self._max_rejects = max_rejects
+        self._reject_bounds = rejects
         # Ids of dictionary rows known to be committed; only a saving, so it is simply emptied when large.
         self._known: set[str] = set()
 
@@ -155,7 +157,7 @@ class SqlStore(SqlQueries):
         self._write_dictionaries(_dictionary_rows(traces, self._known))
         with self._begin(durable=True) as tx:
             written = self._write_traces(tx, traces, received_ns)
-            self._write_rejects(tx, rejects, received_ns)
+            rejecting.write(tx, self.dialect, self._reject_bounds, rejects, received_ns)
             runs.merge_new(tx, written.fresh)
         return written.counts
 
@@ -219,12 +221,6 @@ class SqlStore(SqlQueries):
         root = min((span.span_id for span in batch.spans if not span.parent_span_id), default=None)
         counts = (span_count, True, received_ns, due_ns, 0, None, None, received_ns, log_count)
         return (batch.trace_id, None, root, None, None, *counts)
-
-    def _write_rejects(self, tx: Transaction, rejects: Sequence[Reject], received_ns: int) -> None:
-        if not rejects:
-            return
-        tx.insert(rows.REJECT, [_reject_row(reject, received_ns) for reject in rejects])
-        tx.execute("DELETE FROM reject WHERE id <= (SELECT MAX(id) FROM reject) - ?", (self._max_rejects,))
 
     def reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
         """See `Store.reassemble`."""
@@ -329,8 +325,3 @@ def _asset_rows(assemblies: Iterable[Assembly]) -> list[tuple[Any, ...]]:
 def _assembled_row(assembly: Assembly, span_count: int, log_count: int, now_ns: int) -> tuple[Any, ...]:
     identity = (assembly.trace_id, assembly.run_id, assembly.root_span_id, assembly.first_ns, assembly.last_ns)
     return (*identity, span_count, False, None, None, 1, MAPPING_VERSION, now_ns, now_ns, log_count)
-
-
-def _reject_row(reject: Reject, received_ns: int) -> tuple[Any, ...]:
-    reason = clean_text(reject.reason)
-    return (received_ns, reject.transport, clean_text(reject.peer), reason, len(reject.payload), reject.payload)
