@@ -227,7 +227,9 @@ def test_loopback(host: str, loopback: bool) -> None:
 @pytest.mark.parametrize("name", ["grpc", "http", "api"])
 def test_an_address_that_others_can_reach_needs_consent(name: str) -> None:
     said: dict[str, Any] = {name: "0.0.0.0:1"}
-    with pytest.raises(SettingsError, match=f"--{name} 0.0.0.0:1 can be reached .* keys create.*API_KEYS.* --insecure"):
+    with pytest.raises(
+        SettingsError, match=rf"{_named(name)}: 0\.0\.0\.0:1 can be reached .* keys create.*API_KEYS.* --insecure"
+    ):
         load(said, {})
 
     for consent in ({"insecure": True}, {"api_keys": "ingest:abc"}, {"api_keys_file": "keys.txt"}):

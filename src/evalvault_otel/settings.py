@@ -134,7 +134,7 @@ class Settings:
             raise SettingsError(f"{_named(name)}: {exc}") from exc
         if not (self.insecure or self.api_keys or self.api_keys_file or is_loopback(host)):
             raise SettingsError(
-                f"--{name} {address} can be reached from other machines and there are no API keys: make one "
+                f"{_named(name)}: {address} can be reached from other machines and there are no API keys: make one "
                 f"(`evalvault-otel keys create`, EVALVAULT_API_KEYS_FILE) or set EVALVAULT_API_KEYS, use 127.0.0.1, "
                 f"or pass --insecure if the network in front of it is trusted"
             )

@@ -207,7 +207,7 @@ def test_a_server_goes_on_while_old_traces_are_removed(db_url: str) -> None:
     """Everything that is written meanwhile is there at the end."""
     store = open_store(db_url)
     store.migrate()
-    fill(store, 40, 400)
+    fill(store, 40, 200)
     command = ["db", "prune", "--older-than", "30d", "--slice", "20", "--db", db_url]
     process = subprocess.Popen([sys.executable, "-m", "evalvault_otel", *command], stdout=subprocess.DEVNULL)
     written = 0

@@ -117,6 +117,22 @@ def test_the_condition_of_a_database_in_order(store: Store, db_url: str) -> None
     assert found.size_bytes > 4096
 
 
+def test_large_tables_are_estimated(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    store.migrate()
+    change(
+        postgres_url,
+        "INSERT INTO scope SELECT CAST(n AS text), '', '', '{}', 0, '' FROM generate_series(1, 110000) AS n",
+        "ANALYZE scope",
+    )
+
+    rows = {table.table: table for table in store.condition(thorough=False).tables}
+
+    assert (rows["scope"].exact, rows["resource"].exact) == (False, True)
+    assert rows["scope"].rows == pytest.approx(110_000, rel=0.1)
+    store.close()
+
+
 def test_rows_of_no_trace_are_found_unless_it_has_to_be_quick(store: Store, db_url: str) -> None:
     trace_id = write(store, NOW, *whole())
     write(store, NOW, *whole())
