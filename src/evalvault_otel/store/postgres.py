@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,9 +21,11 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
 
-from ..errors import EvalVaultError, InvalidInput, Unavailable
+from ..errors import Unavailable
 from . import rows
+from .base import Assemble, Written
 from .migrations import scripts
+from .postgres_errors import repeated, translated
 from .rows import Table
 from .writing import Pauses, SqlStore
 
@@ -57,7 +60,7 @@ class PostgresStore(SqlStore):
 
     @contextmanager
     def _connection(self, pool: ConnectionPool[Connection[Any]]) -> Iterator[Connection[Any]]:
-        with _translated():
+        with translated():
             with self._opening:
                 if self._closed:
                     raise Unavailable("the store is closed")
@@ -88,6 +91,13 @@ class PostgresStore(SqlStore):
         with self._connection(self._reads) as connection, connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(_named_params(sql), params).fetchall()
 
+    def _write(self, *args: Any) -> Written:
+        return repeated(partial(super()._write, *args))
+
+    def reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
+        """See `Store.reassemble`."""
+        return repeated(partial(super().reassemble, trace_id, assemble, now_ns))
+
     def migrate(self) -> int:
         """See `Store.migrate`."""
         with self._begin(durable=True) as tx:
@@ -103,7 +113,7 @@ class PostgresStore(SqlStore):
     def ping(self) -> None:
         """See `Store.ping`."""
         # A connection of its own: it fails at once and says why, where the pool would only wait.
-        with _translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
+        with translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
             if connection.execute("SELECT to_regclass('migration')").fetchone() == (None,):
                 raise Unavailable("the database has no tables of evalvault-otel: start `evalvault-otel serve` with it")
 
@@ -247,16 +257,3 @@ def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
 
 def _configure(connection: Connection[Any]) -> None:
     set_json_loads(orjson.loads, connection)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Psycopg's errors as ours, once."""
-    try:
-        yield
-    except EvalVaultError:
-        raise
-    except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as exc:
-        raise InvalidInput(f"PostgreSQL refuses a value: {exc}") from exc
-    except psycopg.Error as exc:
-        raise Unavailable(f"PostgreSQL: {str(exc).splitlines()[0] if str(exc) else type(exc).__name__}") from exc

@@ -1,0 +1,123 @@
+"""Requests into the store: together in one transaction, or one by one where something in them is refused.
+
+Both ways into the store meet here: requests that arrive (`ingestor`) and those that waited in the spool (`replay`).
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from ..errors import InvalidInput, Unavailable
+from ..model import Reject
+from ..store import Store, TraceBatch, Written
+from ..wire import Decoded, protobuf
+from ..wire.answer import Accepted
+from .grouping import Grouped, merge
+from .telemetry import IngestTelemetry
+
+_LOG = logging.getLogger(__name__)
+
+
+class Request(Protocol):
+    """A decoded request and its spans as batches."""
+
+    @property
+    def decoded(self) -> Decoded:
+        """All of it."""
+
+    @property
+    def grouped(self) -> Grouped:
+        """Its spans, one batch per trace."""
+
+
+R = TypeVar("R", bound=Request)
+Outcome = Accepted | Exception
+
+
+class Committer:
+    """Stores groups of requests and counts what became of their spans."""
+
+    def __init__(self, store: Store, telemetry: IngestTelemetry) -> None:
+        self._store = store
+        self._telemetry = telemetry
+
+    def commit(self, requests: Sequence[R], received_ns: int) -> Iterator[tuple[R, Outcome]]:
+        """Store requests; each comes out, in order, with its answer when it is durable, or with what prevents it.
+
+        After the first `Unavailable` the others are not tried: they come out with it too.
+        """
+        try:
+            self._write(requests, received_ns)
+        except Unavailable as exc:
+            yield from ((request, exc) for request in requests)
+        except Exception as exc:  # noqa: BLE001 - each request comes out with what happened to it
+            if len(requests) > 1:
+                yield from self._one_by_one(requests, received_ns)
+            else:
+                yield requests[0], self._rescued(requests[0], exc, received_ns)
+        else:
+            yield from ((request, accepted(request.decoded.rejects)) for request in requests)
+
+    def _one_by_one(self, requests: Sequence[R], received_ns: int) -> Iterator[tuple[R, Outcome]]:
+        for index, request in enumerate(requests):
+            for _, outcome in self.commit([request], received_ns):
+                if isinstance(outcome, Unavailable):
+                    yield from ((left, outcome) for left in requests[index:])
+                    return
+                yield request, outcome
+
+    def _rescued(self, request: Request, problem: Exception, received_ns: int) -> Outcome:
+        if not isinstance(problem, InvalidInput):
+            _LOG.error("a request could not be stored", exc_info=problem)
+            return problem
+        try:
+            return accepted([*request.decoded.rejects, *self._salvage(request, received_ns)])
+        except Unavailable as exc:
+            return exc
+        except Exception as exc:  # noqa: BLE001 - whatever is wrong with one request, the others go on
+            _LOG.exception("a request could not be stored")
+            return exc
+
+    def _write(self, requests: Sequence[Request], received_ns: int) -> None:
+        grouped = merge([request.grouped for request in requests])
+        rejects = [reject for request in requests for reject in request.decoded.rejects]
+        written = self._store.write(grouped.traces, rejects, received_ns)
+        self._count(grouped.traces, written, grouped.duplicates, grouped.conflicts, len(rejects))
+
+    def _salvage(self, request: Request, received_ns: int) -> list[Reject]:
+        """Store a request span by span where the database refuses some of them; what it refuses is rejected."""
+        grouped = request.grouped
+        self._count([], Written(0, grouped.duplicates, grouped.conflicts), 0, 0, 0)
+        refused: list[Reject] = []
+        for batch in grouped.traces:
+            for span in batch.spans:
+                # Span by span the trace is not whole: the background assembler puts it together.
+                alone = replace(batch, spans=(span,), assembly=None, missing_parent=True)
+                try:
+                    written = self._store.write([alone], [], received_ns)
+                    self._count([], written, 0, 0, 0)
+                except InvalidInput as exc:
+                    refused.append(Reject(str(exc), protobuf.encode([span])))
+        rejects = [*request.decoded.rejects, *refused]
+        self._store.write([], rejects, received_ns)
+        self._count([], Written(0, 0, 0), 0, 0, len(rejects))
+        return refused
+
+    def _count(self, traces: list[TraceBatch], written: Written, duplicates: int, conflicts: int, rejects: int) -> None:
+        spans = self._telemetry.spans
+        spans.labels("stored").inc(written.stored)
+        spans.labels("duplicate").inc(written.duplicates + duplicates)
+        spans.labels("rejected").inc(rejects)
+        self._telemetry.conflicts.inc(written.conflicts + conflicts)
+        whole = sum(batch.assembly is not None for batch in traces)
+        self._telemetry.assembled.labels("ingest").inc(whole)
+
+
+def accepted(rejects: Sequence[Reject]) -> Accepted:
+    """The answer to a request of which all is stored but these."""
+    if not rejects:
+        return Accepted()
+    reasons = list(dict.fromkeys(reject.reason for reject in rejects))
+    more = f" (and {len(reasons) - 3} more reasons)" if len(reasons) > 3 else ""  # noqa: PLR2004 - enough to see why
+    return Accepted(len(rejects), "; ".join(reasons[:3]) + more)
