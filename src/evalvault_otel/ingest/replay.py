@@ -24,7 +24,7 @@ from .spool_files import Damage, Record
 from .telemetry import IngestTelemetry
 
 _LOG = logging.getLogger(__name__)
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 5.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
 _SCAN_S = 5.0
 _STOP_S = 10.0
 # Live requests are stored at the same time, so a group is smaller than one of theirs may be.

@@ -100,6 +100,9 @@ class PostgresStore(SqlStore):
 
     def migrate(self) -> int:
         """See `Store.migrate`."""
+        # Where there is no server, a connection of its own says so at once; the pool would wait.
+        with translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S):
+            pass
         with self._begin(durable=True) as tx:
             tx.execute("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
             tx.execute("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)", ())

@@ -80,7 +80,8 @@ def _unavailable(error: psycopg.Error) -> Unavailable:
     remedy = _REMEDIES.get(error.sqlstate or "") or _remedy_in_words(str(error))
     if remedy is None:
         return Unavailable(text)
-    _REMINDER.log(f"{text}: {remedy}")
+    if remedy != _TABLES:  # a server that starts is about to make them
+        _REMINDER.log(f"{text}: {remedy}")
     return Unavailable(f"{text}: {remedy}")
 
 
