@@ -1,4 +1,4 @@
-"""PostgreSQL goes away under load, in every way it can: nothing that was acknowledged is lost, nothing is there twice."""
+"""PostgreSQL goes away under load, in every way it can: nothing acknowledged is lost, nothing is there twice."""
 
 import os
 import time
@@ -16,6 +16,12 @@ from tests.support.server import Server
 
 # The promise is kept for any time; a longer one for a test by hand.
 AWAY_S = float(os.environ.get("EVALVAULT_TEST_AWAY_S", "2"))
+
+
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 def run_sql(url: str, *statements: str) -> None:
@@ -65,14 +71,13 @@ def test_while_postgres_is_stopped_requests_go_to_the_spool_and_all_is_there_aft
 def test_postgres_killed_in_the_middle_of_transactions_and_connections_cut(
     postgres: Postgres, postgres_url: str, serve: Callable[..., Server]
 ) -> None:
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> {}"
     server = serve(postgres_url)
     with Load(server) as load:
         load.wait_for(50)
         postgres.crash()
         load.wait_for(50)
         for _ in range(5):
-            run_sql(postgres_url, cut.format("pg_backend_pid()"))
+            run_sql(postgres_url, CUT)
             load.wait_for(20)
     wait_replayed(server)
 
@@ -93,8 +98,7 @@ def test_transactions_killed_because_they_were_idle(
         run_sql(
             postgres_url,
             f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '1ms'",
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND pid <> pg_backend_pid()",
+            CUT,
         )
         time.sleep(2)
         load.wait_for(20)
@@ -103,8 +107,7 @@ def test_transactions_killed_because_they_were_idle(
         load.wait_for(20)
         run_sql(
             postgres_url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND pid <> pg_backend_pid()",
+            CUT,
         )
     wait_replayed(server)
 
@@ -145,15 +148,11 @@ def test_a_role_that_loses_its_rights_and_a_database_that_is_read_only(
             assert "permission denied for table span: give the user of --db its rights" in server.log
 
             run_sql(postgres_url, f"ALTER ROLE {role} SET default_transaction_read_only = on")
-            run_sql(
-                postgres_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
-            )
+            run_sql(postgres_url, CUT)
             load.wait_for(20)
             time.sleep(1)
             run_sql(postgres_url, f"ALTER ROLE {role} RESET default_transaction_read_only")
-            run_sql(
-                postgres_url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
-            )
+            run_sql(postgres_url, CUT)
             load.wait_for(20)
         wait_replayed(server)
         assert "the database is read-only: name its primary with --db" in server.log

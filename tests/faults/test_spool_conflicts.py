@@ -42,9 +42,7 @@ def test_every_second_transaction_fails_with_a_conflict(
     assert_all_well(postgres_url)
 
 
-def test_conflicts_that_do_not_end_are_waited_for_in_the_spool(
-    postgres_url: str, serve: Callable[..., Server]
-) -> None:
+def test_conflicts_that_do_not_end_are_waited_for_in_the_spool(postgres_url: str, serve: Callable[..., Server]) -> None:
     server = serve(postgres_url)
     with psycopg.connect(postgres_url) as connection:
         connection.execute(_TRIGGER.format(condition="nextval('injected') <= 20", code="40001").encode())
@@ -83,9 +81,7 @@ def test_a_real_deadlock_with_another_program(postgres_url: str, serve: Callable
 
 
 def _wait_for_lock(url: str) -> None:
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     deadline = time.monotonic() + 10
     with psycopg.connect(url, autocommit=True) as connection:
         while connection.execute(waiting).fetchall() == [(0,)]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
@@ -110,3 +111,28 @@ def test_beyond_the_bound_clients_keep_their_data_until_there_is_room(
 def test_a_folder_that_cannot_be_used_stops_the_start(postgres_url: str, serve: Callable[..., Server]) -> None:
     with pytest.raises(ServerFailed, match=r"--spool /dev/null/spool \(EVALVAULT_SPOOL\): Not a directory"):
         serve(postgres_url, env={"EVALVAULT_SPOOL": "/dev/null/spool"})
+
+
+def test_several_servers_share_a_spool_and_the_living_take_over_what_the_dead_left(
+    postgres: Postgres, postgres_url: str, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    # Given two servers with one database and one spool
+    dying, living = serve(postgres_url), serve(postgres_url)
+    with Load(dying) as load, Load(living) as other:
+        load.wait_for(10)
+        with postgres.away():
+            load.wait_for(50)
+            other.wait_for(50)
+            # When one of them is killed
+            dying.kill()
+            load.address = living.http
+            other.wait_for(50)
+        load.wait_for(10)
+    wait_replayed(living)
+
+    # Then the other one stores what both have acknowledged
+    balances = load.balance(postgres_url), other.balance(postgres_url)
+    assert [balance.lost for balance in balances] == [0, 0]
+    assert_all_well(postgres_url)
+    assert living.stop() == 0
+    assert list((tmp_path / "spool").rglob("*.log")) == []

@@ -132,13 +132,14 @@ def assert_all_well(db_url: str) -> None:
         time.sleep(0.1)
     traces = database.counts().traces
     assert database.query(_NOT_WELL) == []
-    assert database.query("SELECT count(*), count(DISTINCT (trace_id, stage_id)) FROM stage_event") == [
+    assert database.query("SELECT count(*), count(DISTINCT trace_id || stage_id) FROM stage_event") == [
         (2 * traces, 2 * traces)
     ]
     assert database.query("SELECT count(*) FROM run_trace") == [(traces,)]
 
 
 _NOT_WELL = f"""
-SELECT t.trace_id, t.span_count, t.dirty, count(s.span_id) FROM trace AS t LEFT JOIN span AS s ON s.trace_id = t.trace_id
+SELECT t.trace_id, t.span_count, t.dirty, count(s.span_id)
+FROM trace AS t LEFT JOIN span AS s ON s.trace_id = t.trace_id
 GROUP BY t.trace_id, t.span_count, t.dirty HAVING t.dirty OR t.span_count <> {SPANS} OR count(s.span_id) <> {SPANS}
 """  # noqa: S608 - a number

@@ -72,9 +72,10 @@ def start_server(db: str, log_path: Path, *options: str, env: Mapping[str, str] 
     """
     command = [sys.executable, "-m", "evalvault_otel", "serve", "--db", db]
     command += [word for name in ("--grpc", "--http", "--api") for word in (name, "127.0.0.1:0")]
+    env_of_all = _clean_env({"EVALVAULT_SPOOL": str(log_path.parent / "spool"), **(env or {})})
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [*command, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_clean_env({"EVALVAULT_SPOOL": str(log_path.parent / "spool"), **(env or {})})
+            [*command, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env_of_all
         )
     try:
         return _wait_ready(process, log_path)

@@ -170,9 +170,8 @@ class Spool:
             return spool_folders.keep_aside(self._place, segment.path, file.read(found.end - found.start))
 
     def close(self) -> None:
-        """Let go of all folders. What they hold is stored by the next process."""
+        """Let go of all folders. What they hold is stored by the next process. Calling it twice is harmless."""
         with self._changed:
             self._close_writer()
             for folder in (self._own, *self._adopted):
                 folder.close()
-            self._adopted = []

@@ -109,7 +109,7 @@ def read(path: Path, start: int = 0) -> Iterator[Record | Damage]:
 
 def _read(data: mmap.mmap, start: int) -> Iterator[Record | Damage]:
     if data[: len(_MAGIC)] != _MAGIC:
-        yield Damage(0, len(data), torn=not any(data))
+        yield Damage(0, len(data), torn=_is_zero(data[:]))
         return
     mark = data[len(_MAGIC) : _FIRST]
     position = max(start, _FIRST)
@@ -145,7 +145,11 @@ def _is_torn(data: mmap.mmap, mark: bytes, position: int) -> bool:
     if len(rest) < _HEAD_BYTES:
         return True
     length = _HEAD.unpack(rest[_MARK_BYTES:_HEAD_BYTES])[0]
-    return (rest.startswith(mark) and len(rest) < _HEAD_BYTES + length) or not any(rest)
+    return (rest.startswith(mark) and len(rest) < _HEAD_BYTES + length) or _is_zero(rest)
+
+
+def _is_zero(data: bytes) -> bool:
+    return data.count(0) == len(data)
 
 
 def _checksum(received_ns: int, payload: bytes) -> int:

@@ -48,6 +48,7 @@ class Folder:
         self.path = path
         self._lock = lock
         self._number = 0
+        self._closed = False
         self._position = self._read_position()
 
     @classmethod
@@ -110,7 +111,10 @@ class Folder:
             return "", 0
 
     def close(self) -> None:
-        """Let go of it, and remove it when nothing is left to be stored."""
+        """Let go of it, and remove it when nothing is left to be stored. Calling it twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
         if not self.segments():
             # Whoever waits for the lock finds that it is of no folder any more.
             for name in (_POSITION, _LOCK):

@@ -35,6 +35,8 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 _CONNECT_TIMEOUT_S = 5
 _POOL_TIMEOUT_S = 4.0
 _RECONNECT_S = 2.0
+# A host that is gone without a word is noticed in seconds; the kernel's defaults are a quarter of an hour or more.
+_PATIENCE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 _MAX_READERS = 8
 _MAX_WRITERS = 4
 # A `:name` that is not part of a `::cast`.
@@ -246,7 +248,11 @@ def _numbered_params(sql: str) -> str:
 def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
     return ConnectionPool(
         url,
-        kwargs={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": name},
+        kwargs={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "application_name": name,
+            **{option: value for option, value in _PATIENCE.items() if f"{option}=" not in url},
+        },
         min_size=1,
         max_size=size,
         timeout=_POOL_TIMEOUT_S,

@@ -5,10 +5,8 @@ also a missing right or a wrong password, because a person can put that right an
 are logged with what helps.
 """
 
-import logging
 import random
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +15,10 @@ from typing import TypeVar
 import psycopg
 
 from ..errors import EvalVaultError, InvalidInput, Unavailable
+from .reminder import remind
 
-_LOG = logging.getLogger(__name__)
 _TRIES = 4
 _PAUSE_S = 0.05
-_REMIND_S = 60.0
 T = TypeVar("T")
 
 
@@ -81,33 +78,12 @@ def _unavailable(error: psycopg.Error) -> Unavailable:
     if remedy is None:
         return Unavailable(text)
     if remedy != _TABLES:  # a server that starts is about to make them
-        _REMINDER.log(f"{text}: {remedy}")
+        remind(f"{text}: {remedy}")
     return Unavailable(f"{text}: {remedy}")
 
 
 def _remedy_in_words(text: str) -> str | None:
     return next((remedy for pattern, remedy in _IN_WORDS if pattern.search(text)), None)
-
-
-class _Reminder:
-    """Logs what only a person can change, each of it once a minute."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Lock()
-        self._said: dict[str, float] = {}
-
-    def log(self, message: str) -> None:
-        """Log `message` unless that was done within the last minute."""
-        now = time.monotonic()
-        with self._changed:
-            self._said = {said: at for said, at in self._said.items() if now - at < _REMIND_S}
-            if message in self._said:
-                return
-            self._said[message] = now
-        _LOG.error(message)
-
-
-_REMINDER = _Reminder()
 
 
 def repeated(transaction: Callable[[], T]) -> T:

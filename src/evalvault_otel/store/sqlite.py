@@ -16,6 +16,7 @@ from ..errors import EvalVaultError, InvalidInput, Unavailable
 from . import rows
 from .migrations import scripts
 from .percentile import Percentiles
+from .reminder import remind
 from .rows import Table
 from .writing import Pauses, SqlStore
 
@@ -208,5 +209,8 @@ def _translated(path: Path) -> Iterator[None]:
         raise InvalidInput(f"SQLite refuses a value: {exc}") from exc
     except sqlite3.Error as exc:
         code = "_".join(str(getattr(exc, "sqlite_errorname", "")).split("_")[:2])
-        remedy = f" ({_REMEDIES[code]})" if code in _REMEDIES else ""
-        raise Unavailable(f"SQLite: {exc}: {path}{remedy}") from exc
+        message = f"SQLite: {exc}: {path}"
+        if code in _REMEDIES:
+            message = f"{message}: {_REMEDIES[code]}"
+            remind(message)
+        raise Unavailable(message) from exc
