@@ -15,6 +15,10 @@ from tests.support.postgres import Postgres
 from tests.support.server import Server, ServerFailed
 
 
+# A replay in many transactions, so that a kill falls between two of them.
+SMALL_COMMITS = {"EVALVAULT_COMMIT_BYTES": "8192"}
+
+
 def migrate(url: str) -> None:
     store = open_store(url)
     store.migrate()
@@ -28,16 +32,16 @@ def test_kill_9_while_spooling_and_again_and_again_while_replaying(
     database = of_url(postgres_url)
     with postgres.away():
         # Given servers that are killed while they spool
-        server = serve(postgres_url)
+        server = serve(postgres_url, env=SMALL_COMMITS)
         with Load(server, clients=8) as load:
             for _ in range(2):
                 load.wait_for(100)
                 server.kill()
-                server = serve(postgres_url)
+                server = serve(postgres_url, env=SMALL_COMMITS)
                 load.address = server.http
             load.wait_for(400)
             server.kill()
-            server = serve(postgres_url)
+            server = serve(postgres_url, env=SMALL_COMMITS)
             load.address = server.http
         assert figure(server, "evalvault_spool_requests") >= 600
     # When PostgreSQL is back, and servers are killed in the middle of the replay
@@ -48,7 +52,7 @@ def test_kill_9_while_spooling_and_again_and_again_while_replaying(
             time.sleep(0.001)
         server.kill()
         cuts += 1
-        server = serve(postgres_url)
+        server = serve(postgres_url, env=SMALL_COMMITS)
     wait_replayed(server)
 
     # Then all that was acknowledged is there, once
