@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,9 +21,11 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
 
-from ..errors import EvalVaultError, InvalidInput, Unavailable
+from ..errors import Unavailable
 from . import rows
+from .base import Assemble, Written
 from .migrations import missing
+from .postgres_errors import repeated, translated
 from .rejecting import RejectBounds
 from .rows import Table
 from .upkeep import SqlUpkeep
@@ -35,6 +38,8 @@ _CONNECT_TIMEOUT_S = 5
 _POOL_TIMEOUT_S = 4.0
 _RECONNECT_S = 2.0
 _CLOSE_S = 0.5
+# A host that is gone without a word is noticed in seconds; the kernel's defaults are a quarter of an hour or more.
+_PATIENCE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 _MAX_READERS = 8
 _MAX_WRITERS = 4
 # Larger tables are not counted but estimated.
@@ -63,7 +68,7 @@ class PostgresStore(SqlUpkeep):
 
     @contextmanager
     def _connection(self, pool: ConnectionPool[Connection[Any]]) -> Iterator[Connection[Any]]:
-        with _translated():
+        with translated():
             with self._opening:
                 if self._closed:
                     raise Unavailable("the store is closed")
@@ -101,6 +106,13 @@ class PostgresStore(SqlUpkeep):
         with self._connection(self._reads) as connection, connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(_named_params(sql), params).fetchall()
 
+    def _write(self, *args: Any) -> Written:
+        return repeated(partial(super()._write, *args))
+
+    def reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
+        """See `Store.reassemble`."""
+        return repeated(partial(super().reassemble, trace_id, assemble, now_ns))
+
     def migrate(self) -> int:
         """See `Store.migrate`."""
         with self._own_connection() as connection:
@@ -127,7 +139,7 @@ class PostgresStore(SqlUpkeep):
         """A connection beside the pools: it fails at once and says why, where a pool would only wait."""
         if self._closed:
             raise Unavailable("the store is closed")
-        with _translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
+        with translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
             yield connection
 
     def _has_tables(self) -> bool:
@@ -268,7 +280,11 @@ def _numbered_params(sql: str) -> str:
 def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
     return ConnectionPool(
         url,
-        kwargs={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": name},
+        kwargs={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "application_name": name,
+            **{option: value for option, value in _PATIENCE.items() if f"{option}=" not in url},
+        },
         min_size=1,
         max_size=size,
         timeout=_POOL_TIMEOUT_S,
@@ -282,16 +298,3 @@ def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
 
 def _configure(connection: Connection[Any]) -> None:
     set_json_loads(orjson.loads, connection)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Psycopg's errors as ours, once."""
-    try:
-        yield
-    except EvalVaultError:
-        raise
-    except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as exc:
-        raise InvalidInput(f"PostgreSQL refuses a value: {exc}") from exc
-    except psycopg.Error as exc:
-        raise Unavailable(f"PostgreSQL: {str(exc).splitlines()[0] if str(exc) else type(exc).__name__}") from exc

@@ -17,6 +17,7 @@ from . import rows
 from .migrations import missing
 from .percentile import Percentiles
 from .rejecting import RejectBounds
+from .reminder import remind
 from .rows import Table
 from .upkeep import SqlUpkeep
 from .writing import Assembling, Pauses
@@ -51,7 +52,7 @@ class SqliteStore(SqlUpkeep):
 
     @contextmanager
     def _begin(self, *, durable: bool) -> Iterator["_SqliteTransaction"]:  # noqa: ARG002 - WAL commits are always durable
-        with self._writing, _translated():
+        with self._writing, _translated(self._path):
             if self._writer is None:
                 self._writer = self._connect()
             self._writer.execute("BEGIN IMMEDIATE")
@@ -65,7 +66,7 @@ class SqliteStore(SqlUpkeep):
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
-        with self._reading, _translated():
+        with self._reading, _translated(self._path):
             connection = self._readers.pop() if self._readers else self._connect()
             try:
                 yield connection
@@ -218,9 +219,19 @@ def _statements(sql: str) -> Iterator[str]:
             statement = ""
 
 
+# What only a person can change, and what helps. Source: sqlite.org, "Result and Error Codes".
+_REMEDIES = {
+    "SQLITE_FULL": "free space on its disk; nothing was stored, and the file is intact",
+    "SQLITE_READONLY": "give the server the right to write the file and its folder",
+    "SQLITE_CANTOPEN": "check that the folder exists and that the server may write it",
+    "SQLITE_NOTADB": "name another file with --db",
+    "SQLITE_CORRUPT": "stop the server and restore a backup",
+}
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
-    """SQLite's errors as ours, once."""
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours, once; they name the file and, where only a person can help, what helps."""
     try:
         yield
     except EvalVaultError:
@@ -228,4 +239,9 @@ def _translated() -> Iterator[None]:
     except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError) as exc:
         raise InvalidInput(f"SQLite refuses a value: {exc}") from exc
     except sqlite3.Error as exc:
-        raise Unavailable(f"SQLite: {exc}") from exc
+        code = "_".join(str(getattr(exc, "sqlite_errorname", "")).split("_")[:2])
+        message = f"SQLite: {exc}: {path}"
+        if code in _REMEDIES:
+            message = f"{message}: {_REMEDIES[code]}"
+            remind(message)
+        raise Unavailable(message) from exc
