@@ -17,6 +17,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 
 from benchmarks.database import of_url
 from evalvault_otel.model import Resource, Span
+from evalvault_otel.settings import Settings
 from tests.support.arrivals import assert_arrives, read_back, spans_counted
 from tests.support.clients import body_of, call, post
 from tests.support.relays import Relay, free_address
@@ -94,18 +95,23 @@ def test_the_collector_says_what_was_rejected_and_so_do_we(
 def test_large_spans_go_through_in_requests_that_the_server_takes(
     receiver: Server, collect: Callable[..., Relay]
 ) -> None:
+    # Given two requests that the Collector would put together, and that are more than the server takes in one
     collector = collect("forward.yaml", env=_addresses(receiver))
-    # 60 MiB, which the Collector may not put into one request: with less than 64 MiB a single span more could be lost.
-    sent = [_large(new_trace_id()) for _ in range(60)]
-    for start in range(0, len(sent), 20):
-        assert call(collector.grpc, body_of(sent[start : start + 20])) is grpc.StatusCode.OK
+    small, large = [_large(400_000)], [_large(1_062_000) for _ in range(63)]
+    bodies = [body_of(small), body_of(large)]
+    assert len(bodies[1]) < Settings().max_request_bytes < sum(map(len, bodies))
 
-    assert_arrives(receiver, sent, within_s=40)
+    # When they come shortly after each other
+    for body in bodies:
+        assert call(collector.grpc, body) is grpc.StatusCode.OK
+
+    # Then they are split, and all is stored
+    assert_arrives(receiver, [*small, *large], within_s=40)
     assert "Dropping data" not in collector.log
 
 
-def _large(trace_id: str) -> Span:
-    return stage(1, 0, "tool", {"document": trace_id * (2**20 // len(trace_id))}, trace_id=trace_id)
+def _large(size: int) -> Span:
+    return stage(1, 0, "tool", {"document": "x" * size}, trace_id=new_trace_id())
 
 
 @pytest.mark.parametrize(
