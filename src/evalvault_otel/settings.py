@@ -186,6 +186,11 @@ def child_environment(**values: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}, **values}
 
 
+def environment_with(**values: str) -> dict[str, str]:
+    """This process's environment for a child process, with `values` besides."""
+    return {**os.environ, **values}
+
+
 def split_address(address: str) -> tuple[str, int]:
     """`host:port` as a pair; IPv6 hosts in brackets.
 

@@ -9,15 +9,16 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from ..errors import InvalidInput, Unavailable
 from ..model import Reject
 from ..settings import Settings
 from ..store import Store, TraceBatch, Written
+from ..values import dumps
 from ..wire import Decoded, protobuf
 from ..wire.answer import Accepted
-from .grouping import Grouped, group, merge
+from .grouping import Grouped, group, merge, singles
 from .telemetry import IngestTelemetry
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Ingestor:
         Raises:
             Unavailable: the server is shutting down.
         """
-        waiting = _Waiting(decoded, group(decoded.spans), size)
+        waiting = _Waiting(decoded, group(decoded.spans, decoded.logs), size)
         with self._changed:
             if self._stopping:
                 raise Unavailable("the server is shutting down")
@@ -147,35 +148,45 @@ class Ingestor:
     def _store_spans(self, requests: list[_Waiting], rejects: list[Reject]) -> None:
         grouped = merge([request.grouped for request in requests])
         written = self._store.write(grouped.traces, rejects, time.time_ns())
-        self._count(grouped.traces, written, grouped.duplicates, grouped.conflicts, len(rejects))
+        self._count(written, rejects, grouped)
+        self._telemetry.log_events.labels("other").inc(sum(request.decoded.others for request in requests))
 
     def _salvage(self, request: _Waiting) -> list[Reject]:
-        """Store a request span by span where the database refuses some of them; what it refuses is rejected."""
-        grouped = request.grouped
-        self._count([], Written(0, grouped.duplicates, grouped.conflicts), 0, 0, 0)
+        """Store a request piece by piece where the database refuses some of them; what it refuses is rejected."""
+        self._count(Written(0, 0, 0), [], replace(request.grouped, traces=[]))
+        self._telemetry.log_events.labels("other").inc(request.decoded.others)
         refused: list[Reject] = []
-        for batch in grouped.traces:
-            for span in batch.spans:
-                # Span by span the trace is not whole: the background assembler puts it together.
-                alone = replace(batch, spans=(span,), assembly=None, missing_parent=True)
+        for batch in request.grouped.traces:
+            for alone in singles(batch):
                 try:
-                    written = self._store.write([alone], [], time.time_ns())
-                    self._count([], written, 0, 0, 0)
+                    self._count(self._store.write([alone], [], time.time_ns()), [])
                 except InvalidInput as exc:
-                    refused.append(Reject(str(exc), protobuf.encode([span])))
+                    refused.append(_refused(alone, str(exc)))
         rejects = [*request.decoded.rejects, *refused]
         self._store.write([], rejects, time.time_ns())
-        self._count([], Written(0, 0, 0), 0, 0, len(rejects))
+        self._count(Written(0, 0, 0), rejects)
         return refused
 
-    def _count(self, traces: list[TraceBatch], written: Written, duplicates: int, conflicts: int, rejects: int) -> None:
-        spans = self._telemetry.spans
+    def _count(self, written: Written, rejects: list[Reject], grouped: Grouped | None = None) -> None:
+        """Count what was written, what was refused, and what `grouped` says besides: repetitions and whole traces."""
+        grouped = grouped or Grouped([], 0, 0)
+        spans, logs = self._telemetry.spans, self._telemetry.log_events
         spans.labels("stored").inc(written.stored)
-        spans.labels("duplicate").inc(written.duplicates + duplicates)
-        spans.labels("rejected").inc(rejects)
-        self._telemetry.conflicts.inc(written.conflicts + conflicts)
-        whole = sum(batch.assembly is not None for batch in traces)
+        spans.labels("duplicate").inc(written.duplicates + grouped.duplicates)
+        logs.labels("stored").inc(written.logs_stored)
+        logs.labels("duplicate").inc(written.logs_duplicates + grouped.log_duplicates)
+        for reject in rejects:
+            (logs if reject.signal == "logs" else spans).labels("rejected").inc(reject.count)
+        self._telemetry.conflicts.inc(written.conflicts + grouped.conflicts)
+        whole = sum(batch.assembly is not None for batch in grouped.traces)
         self._telemetry.assembled.labels("ingest").inc(whole)
+
+
+def _refused(batch: TraceBatch, reason: str) -> Reject:
+    """A single span or log event that the database does not take."""
+    if batch.spans:
+        return Reject(reason, protobuf.encode(batch.spans), encoding="protobuf")
+    return Reject(reason, dumps([asdict(event) for event in batch.logs]).encode(), signal="logs", encoding="json")
 
 
 def _accepted(rejects: list[Reject]) -> Accepted:

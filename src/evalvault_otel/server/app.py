@@ -29,10 +29,11 @@ _CLIENTS_SHARE = 0.5
 _LAST_WORDS_S = 0.5
 
 
-def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
+def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorRegistry | None = None) -> "Server":
     """A server that has bound its addresses and is not serving yet.
 
-    With `reuse_port` several processes can have the same addresses and share what comes in.
+    With `reuse_port` several processes can have the same addresses and share what comes in. `figures` is what
+    `/metrics` shows, by default the figures of this server alone.
 
     Raises:
         OSError: an address is taken.
@@ -45,7 +46,7 @@ def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
     telemetry = IngestTelemetry(registry)
     ingestor = Ingestor(store, settings, telemetry)
     receiver = Receiver(ingestor, settings, telemetry, keys)
-    api = create_api(store, registry, keys)
+    api = create_api(store, figures or registry, keys)
     loop = EventLoop()
     try:
         frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,7 +26,7 @@ from .migrations import missing
 from .rejecting import RejectBounds
 from .rows import Table
 from .upkeep import SqlUpkeep
-from .writing import Pauses
+from .writing import Assembling, Pauses
 
 # The pool's warnings repeat, for each attempt, what the caller is told once.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
@@ -89,6 +89,13 @@ class PostgresStore(SqlUpkeep):
         with self._connection(self._reads) as connection:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield _PostgresTransaction(connection, _Staging())
+
+    @contextmanager
+    def _assembling(self, trace_id: str) -> Iterator[Assembling | None]:
+        # Not the lock of the trace's row: receivers that add to the trace need that one.
+        with self._begin(durable=False) as tx:
+            ((free,),) = tx.fetch("SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0))", (trace_id,))
+            yield Assembling(tx, lambda: nullcontext(tx)) if free else None
 
     def _fetch(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
         with self._connection(self._reads) as connection, connection.cursor(row_factory=dict_row) as cursor:
@@ -184,9 +191,8 @@ class _PostgresTransaction:
         ((count,),) = self._connection.execute(_COUNT_CONFLICTS).fetchall()
         return int(count)
 
-    def lock_dirty(self, trace_id: str) -> bool:
-        sql = "SELECT 1 FROM trace WHERE trace_id = ? AND dirty FOR UPDATE SKIP LOCKED"
-        return bool(self.fetch(sql, (trace_id,)))
+    def lock_dirty(self, sql: str, trace_id: str) -> list[tuple[Any, ...]]:
+        return self.fetch(f"{sql} FOR UPDATE", (trace_id,))
 
     def fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         return self._connection.execute(_numbered_params(sql), params).fetchall()
@@ -241,7 +247,7 @@ def _insert_documents(table: Table) -> str:
 def _documents(table: Table, new_rows: Sequence[tuple[Any, ...]]) -> str:
     documents = [
         {
-            name: orjson.Fragment(value) if name in table.json else value
+            name: orjson.Fragment(value) if name in table.json and value is not None else value
             for name, value in zip(table.columns, row, strict=True)
         }
         for row in new_rows

@@ -56,7 +56,7 @@ class Queries(Protocol):
         """What is known of a trace, assembled or not.
 
         Raises:
-            NotFound: no span of it was ever stored.
+            NotFound: nothing of it was ever stored.
         """
 
     def trace_stages(self, trace_id: str, run_id: str | None = None) -> list[StageEvent]:

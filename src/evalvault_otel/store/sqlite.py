@@ -19,7 +19,7 @@ from .percentile import Percentiles
 from .rejecting import RejectBounds
 from .rows import Table
 from .upkeep import SqlUpkeep
-from .writing import Pauses
+from .writing import Assembling, Pauses
 
 _BUSY_S = 10.0
 _READ_CONNECTIONS = 8
@@ -80,6 +80,11 @@ class SqliteStore(SqlUpkeep):
                 yield _SqliteTransaction(connection)
             finally:
                 connection.execute("COMMIT")
+
+    @contextmanager
+    def _assembling(self, trace_id: str) -> Iterator[Assembling]:  # noqa: ARG002 - one server has the file, and one assembler
+        with self._snapshot() as tx:
+            yield Assembling(tx, lambda: self._begin(durable=False))
 
     def _fetch(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
         with self._reader() as connection:
@@ -170,9 +175,9 @@ class _SqliteTransaction:
         sql = f"SELECT {', '.join(rows.SPAN.columns[2:-1])} FROM span WHERE trace_id = ? AND span_id = ?"  # noqa: S608 - our own names
         return sum(self._connection.execute(sql, row[:2]).fetchone() != row[2:-1] for row in span_rows)
 
-    def lock_dirty(self, trace_id: str) -> bool:
+    def lock_dirty(self, sql: str, trace_id: str) -> list[tuple[Any, ...]]:
         # BEGIN IMMEDIATE already holds the one write lock of the file.
-        return bool(self.fetch("SELECT 1 FROM trace WHERE trace_id = ? AND dirty", (trace_id,)))
+        return self.fetch(sql, (trace_id,))
 
     def fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, params).fetchall()
@@ -181,7 +186,8 @@ class _SqliteTransaction:
         self._connection.execute(sql, params)
 
 
-_TABLES = (rows.RESOURCE, rows.SCOPE, rows.ASSET, rows.SPAN, rows.TRACE, rows.RUN, rows.REJECT, *rows.DERIVED)
+_ARCHIVE = (rows.RESOURCE, rows.SCOPE, rows.SPAN, rows.LOG_EVENT)
+_TABLES = (*_ARCHIVE, rows.ASSET, rows.TRACE, rows.RUN, rows.REJECT, *rows.DERIVED)
 _INSERT = {
     table: f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"  # noqa: S608 - our own names
     for table in _TABLES

@@ -18,7 +18,7 @@ from .rows import Table
 from .upkeep_records import Condition, Prunable, Pruned, Schema, TableRows
 from .writing import SqlStore, Transaction
 
-PER_TRACE: Final[tuple[Table, ...]] = (rows.SPAN, *rows.DERIVED)
+PER_TRACE: Final[tuple[Table, ...]] = (rows.SPAN, rows.LOG_EVENT, *rows.DERIVED)
 """Tables whose rows belong to a trace and go with it. All have `trace_id`, and an index that begins with it."""
 
 _OTHERS: Final = (rows.TRACE, rows.RUN, rows.RESOURCE, rows.SCOPE, rows.ASSET, rows.REJECT)

@@ -54,10 +54,7 @@ ORDER BY p.seen_ns DESC, p.run_id DESC
 SELECT trace_id, run_id, root_span_id, first_ns, last_ns, span_count, assembled_ns FROM trace WHERE trace_id = :trace_id
 
 -- name: trace_parts
-SELECT t.*, r.name AS run_name, r.kind AS run_kind, r.dataset, r.dataset_version
-FROM run_trace AS t LEFT JOIN run AS r ON r.run_id = t.run_id
-WHERE t.trace_id = :trace_id
-ORDER BY t.run_id
+SELECT * FROM run_trace WHERE trace_id = :trace_id ORDER BY run_id
 
 -- name: trace_stages
 SELECT * FROM v_stage WHERE trace_id = :trace_id
