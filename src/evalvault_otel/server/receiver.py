@@ -160,8 +160,9 @@ class Receiver:
 
 
 def _with_sender(decoded: Decoded, request: Export) -> Decoded:
-    sender = {"transport": request.transport, "peer": request.peer}
-    return replace(decoded, rejects=[replace(reject, **sender) for reject in decoded.rejects], **sender)
+    transport, peer = request.transport, request.peer
+    rejects = [replace(reject, transport=transport, peer=peer) for reject in decoded.rejects]
+    return replace(decoded, rejects=rejects, transport=transport, peer=peer)
 
 
 def _settle(waiting: asyncio.Future[Accepted], done: Future[Accepted]) -> None:
