@@ -14,7 +14,6 @@ from tests.support.load import Load, assert_all_well, figure, wait_replayed
 from tests.support.postgres import Postgres
 from tests.support.server import Server, ServerFailed
 
-
 # A replay in many transactions, so that a kill falls between two of them.
 SMALL_COMMITS = {"EVALVAULT_COMMIT_BYTES": "8192"}
 

@@ -17,7 +17,7 @@ from ..settings import Settings
 from ..store import Store
 from ..wire import Decoded
 from . import spool_records
-from .commit import Committer
+from .commit import Committer, Outcome
 from .grouping import Grouped, group
 from .spool import Segment, Spool, SpoolFull
 from .spool_files import Damage, Record
@@ -28,7 +28,7 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
 _SCAN_S = 5.0
 _STOP_S = 10.0
 # Live requests are stored at the same time, so a group is smaller than one of theirs may be.
-_GROUP_BYTES = 2 * 1024 * 1024
+_GROUP_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,15 +194,21 @@ class Backlog:
         requests = [self._read(segment, record) for record in found if isinstance(record, Record)]
         if not requests:
             return
-        for request, outcome in self._committer.commit(requests, requests[0].record.received_ns):
-            if isinstance(outcome, Unavailable):
-                raise outcome
-            if isinstance(outcome, Exception):
-                self._keep_aside(segment, request.record, outcome)
-            self._spool.advance(segment, request.record)
-            self._replayed += 1
-            self._telemetry.replayed_requests.inc()
-            self._outage_s = self._end_outage() or self._outage_s
+        try:
+            for request, outcome in self._committer.commit(requests, requests[0].record.received_ns):
+                if isinstance(outcome, Unavailable):
+                    raise outcome
+                self._is_done(segment, request, outcome)
+        finally:
+            self._spool.note(segment)
+
+    def _is_done(self, segment: Segment, request: _Replayed, outcome: Outcome) -> None:
+        if isinstance(outcome, Exception):
+            self._keep_aside(segment, request.record, outcome)
+        self._spool.advance(segment, request.record)
+        self._replayed += 1
+        self._telemetry.replayed_requests.inc()
+        self._outage_s = self._end_outage() or self._outage_s
 
     def _read(self, segment: Segment, record: Record) -> _Replayed:
         try:
