@@ -65,6 +65,8 @@ class Backlog:
         self._group_bytes = group_bytes
         self._away_since: float | None = None
         self._trial = False
+        self._answers = True
+        self._pause_s = _FIRST_PAUSE_S
         self._refusing = False
         # What no line of the log has told yet.
         self._replayed = 0
@@ -145,22 +147,21 @@ class Backlog:
     # The thread.
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE_S
         while not self._stopping.is_set():
             self._wake.clear()
             if self._step():
-                pause = _FIRST_PAUSE_S
+                self._pause_s = _FIRST_PAUSE_S
                 self._wake.wait(_SCAN_S)
             else:
-                self._stopping.wait(pause)
-                pause = min(2 * pause, _LAST_PAUSE_S)
+                self._stopping.wait(self._pause_s)
+                self._pause_s = min(2 * self._pause_s, _LAST_PAUSE_S)
 
     def _step(self) -> bool:
         """Replay what there is; whether storage is well and nothing is left."""
         try:
             self._spool.adopt()
             if self._away_since is not None:
-                self._store.ping()
+                self._ask()
             self._replay_all()
         except Unavailable:
             return False
@@ -168,6 +169,17 @@ class Backlog:
             _LOG.exception("the spool %s cannot be replayed, trying again", self._spool.path)
             return False
         return self._away_since is None
+
+    def _ask(self) -> None:
+        try:
+            self._store.ping()
+        except Unavailable:
+            self._answers = False
+            raise
+        if not self._answers:
+            # Writes may still meet connections of the time before: soon again, then.
+            self._pause_s = _FIRST_PAUSE_S
+        self._answers = True
 
     def _replay_all(self) -> None:
         started = time.monotonic()

@@ -65,7 +65,9 @@ class Folder:
         lock = os.open(hidden / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         _try_lock(lock)
         path = hidden.rename(place / f"{time.time_ns()}-{os.getpid()}")
-        spool_files.sync_folder(place)
+        for folder in (place, place.parent, place.parent.parent):
+            with suppress(PermissionError):  # one that we may not read was not made by us
+                spool_files.sync_folder(folder)
         return cls(path, lock)
 
     @classmethod
