@@ -6,9 +6,21 @@ Unix epoch, durations are floats in milliseconds, ids are lower-case hex text. N
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .text import clean_text
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as record
+else:
+
+    def record(*, frozen: bool, slots: bool) -> Any:  # noqa: ARG001 - as `dataclass` is called
+        """A data class that is frozen for the type checker only.
+
+        At run time each field of a frozen one is set by a call, which would cost a tenth of all ingest.
+        """
+        return dataclass(slots=slots, unsafe_hash=True)
+
 
 # An OTLP AnyValue as a plain Python value: None (the empty value), bool, int, float, str, bytes,
 # list (array) or dict (kvlist), nested at will. Source: opentelemetry-proto common.proto, AnyValue.
@@ -20,7 +32,7 @@ STATUS_OK: Final = 1
 STATUS_ERROR: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Resource:
     """What produced the spans. `id` is a hash of the content, so equal resources are one row."""
 
@@ -36,7 +48,7 @@ class Resource:
         return clean_text(name) if isinstance(name, str) and name else "unknown_service"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Scope:
     """The instrumentation scope that made the spans. `id` is a hash of the content."""
 
@@ -48,7 +60,7 @@ class Scope:
     schema_url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SpanEvent:
     """A span event: something that happened at `time_ns`."""
 
@@ -58,7 +70,7 @@ class SpanEvent:
     dropped_attributes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SpanLink:
     """A link to a span, often of another trace. Ids are kept as received, valid or not."""
 
@@ -70,7 +82,7 @@ class SpanLink:
     flags: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Span:
     """One received span, complete: what `wire` read is what `wire` can write again.
 
@@ -99,7 +111,7 @@ class Span:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class LogEvent:
     """A log record that is an event of a span: a GenAI or `evalvault.*` event sent as a log, complete.
 
@@ -125,11 +137,12 @@ class LogEvent:
 _USUAL_TYPE: Final = {"span": "text"}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PayloadRef:
     """Where the body of an input or output is kept; as text `store://id?type=`, without the type where it is the usual.
 
-    The store `span` is the archive: `span://input` is what the stage's own span says of its input, usually text.
+    The store `span` is the archive: `span://input` is what the stage's own span, or an event of it, says of its input,
+    usually text.
     Elsewhere bodies are usually JSON.
     """
 
@@ -151,7 +164,7 @@ class PayloadRef:
         return cls(store, identifier, kind or _USUAL_TYPE.get(store, "json"))
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StageEvent:
     """One logical step of a RAG answer.
 
@@ -202,7 +215,7 @@ class StageEvent:
             raise ValueError("finished before it started")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AssetUse:
     """A stage used an asset in a version. `stage_id` is empty when no stage encloses the span that recorded it."""
 
@@ -222,7 +235,7 @@ class AssetUse:
     used_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Finding:
     """Something a person should know about a trace: evidence lost, labels in conflict, usage reported twice."""
 
@@ -236,7 +249,7 @@ class Finding:
     span_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RunTrace:
     """What one trace adds to one run. A trace has one of these for every run that its stages name."""
 
@@ -258,9 +271,9 @@ class RunTrace:
     dataset_version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Assembly:
-    """All that follows from the spans of one trace, and from nothing else (no clock, no order of arrival)."""
+    """All that follows from one trace's spans and log events, and from nothing else (no clock, no order of arrival)."""
 
     trace_id: str
     run_id: str
@@ -273,7 +286,7 @@ class Assembly:
     runs: tuple[RunTrace, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reject:
     """What can never be stored, with the reason and what came, for a person to read.
 

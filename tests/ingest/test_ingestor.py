@@ -1,5 +1,6 @@
 """Group commit: who shares a transaction, who is answered what and when, and what may wait."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +13,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from benchmarks.database import of_url
-from evalvault_otel.errors import InvalidInput, Overloaded, Unavailable
-from evalvault_otel.ingest import Ingestor, IngestTelemetry
+from evalvault_otel.errors import InvalidInput, Unavailable
+from evalvault_otel.ingest import Ingestor, IngestTelemetry, Room
 from evalvault_otel.model import Reject, Span
-from evalvault_otel.server.receiver import Receiver
+from evalvault_otel.server.keys import Keys
+from evalvault_otel.server.receiver import Export, Receiver
 from evalvault_otel.settings import Settings
 from evalvault_otel.store import Store, TraceBatch, Written
 from evalvault_otel.store.sqlite import SqliteStore
@@ -201,36 +203,15 @@ def test_many_reasons_are_summed_up(store: Store, db_url: str) -> None:
 # The bound.
 
 
-def test_beyond_the_bound_requests_are_refused_until_there_is_room(gated: GatedStore) -> None:
-    with running(gated, max_queue_bytes=1000) as intake:
-        intake.ingestor.admit(600)
-        with pytest.raises(Overloaded, match="600 bytes are waiting"):
-            intake.ingestor.admit(401)
-        intake.ingestor.admit(400)
-        assert intake.figure("waiting_bytes") == 1000
-
-        intake.ingestor.release(600)
-        intake.ingestor.admit(600)
-        intake.ingestor.release(1000)
-        assert intake.figure("waiting_bytes") == 0
-
-
-def test_a_single_request_always_fits_when_nothing_waits(gated: GatedStore) -> None:
-    with running(gated, max_queue_bytes=1000) as intake:
-        intake.ingestor.admit(5000)
-        with pytest.raises(Overloaded):
-            intake.ingestor.admit(1)
-
-
 def test_what_a_client_no_longer_waits_for_still_counts_while_it_waits_for_storage(
     gated: GatedStore, gate: Gate
 ) -> None:
     # Given a store that hangs, and clients that are told after a moment to try again
     gate.open.clear()
-    bodies = [otlp_message([_root()]).SerializeToString() for _ in range(8)]
-    with running(gated, ack_timeout_s=0.1, max_queue_bytes=int(2.5 * len(bodies[0]))) as intake:
-        receiver = Receiver(intake.ingestor, intake.settings, intake.telemetry)
-        told = [_told(receiver, body) for body in bodies]
+    bodies = [otlp_message([stage(1, 0, "tool", name="x" * 10_000, trace_id=new_trace_id())]) for _ in range(8)]
+    with running(gated, ack_timeout_s=0.1, max_queue_bytes=25_000) as intake:
+        receiver = Receiver(intake.ingestor, intake.settings, intake.telemetry, Keys())
+        told = [_told(receiver, body.SerializeToString()) for body in bodies]
         gate.open.set()
 
     # Then no more is taken than the bound allows
@@ -240,8 +221,12 @@ def test_what_a_client_no_longer_waits_for_still_counts_while_it_waits_for_stora
 
 
 def _told(receiver: Receiver, body: bytes) -> str:
+    async def read(room: Room) -> bytes:
+        room.fit(len(body))
+        return body
+
     try:
-        receiver.export(body, Encoding.PROTOBUF, "test", "peer")
+        asyncio.run(receiver.export(Export("test", "peer", Encoding.PROTOBUF), read))
     except Unavailable as exc:
         return type(exc).__name__
     return "stored"

@@ -5,18 +5,20 @@ Both ways into the store meet here: requests that arrive (`ingestor`) and those 
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Protocol, TypeVar
 
 from ..errors import InvalidInput, Unavailable
 from ..model import Reject
 from ..store import Store, TraceBatch, Written
+from ..values import dumps
 from ..wire import Decoded, protobuf
 from ..wire.answer import Accepted
-from .grouping import Grouped, merge
+from .grouping import Grouped, merge, singles
 from .telemetry import IngestTelemetry
 
 _LOG = logging.getLogger(__name__)
+_NOTHING = Grouped([], 0, 0)
 
 
 class Request(Protocol):
@@ -83,35 +85,52 @@ class Committer:
         grouped = merge([request.grouped for request in requests])
         rejects = [reject for request in requests for reject in request.decoded.rejects]
         written = self._store.write(grouped.traces, rejects, received_ns)
-        self._count(grouped.traces, written, grouped.duplicates, grouped.conflicts, len(rejects))
+        self._count(written, rejects, grouped, requests)
 
     def _salvage(self, request: Request, received_ns: int) -> list[Reject]:
-        """Store a request span by span where the database refuses some of them; what it refuses is rejected."""
-        grouped = request.grouped
-        self._count([], Written(0, grouped.duplicates, grouped.conflicts), 0, 0, 0)
+        """Store a request piece by piece where the database refuses some of them; what it refuses is rejected."""
+        self._count(Written(0, 0, 0), [], replace(request.grouped, traces=[]), [request])
         refused: list[Reject] = []
-        for batch in grouped.traces:
-            for span in batch.spans:
-                # Span by span the trace is not whole: the background assembler puts it together.
-                alone = replace(batch, spans=(span,), assembly=None, missing_parent=True)
+        for batch in request.grouped.traces:
+            # Piece by piece the trace is not whole: the background assembler puts it together.
+            for alone in singles(batch):
                 try:
-                    written = self._store.write([alone], [], received_ns)
-                    self._count([], written, 0, 0, 0)
+                    self._count(self._store.write([alone], [], received_ns), [])
                 except InvalidInput as exc:
-                    refused.append(Reject(str(exc), protobuf.encode([span])))
+                    refused.append(_refused(alone, str(exc), request.decoded))
         rejects = [*request.decoded.rejects, *refused]
         self._store.write([], rejects, received_ns)
-        self._count([], Written(0, 0, 0), 0, 0, len(rejects))
+        self._count(Written(0, 0, 0), rejects)
         return refused
 
-    def _count(self, traces: list[TraceBatch], written: Written, duplicates: int, conflicts: int, rejects: int) -> None:
-        spans = self._telemetry.spans
+    def _count(
+        self,
+        written: Written,
+        rejects: Sequence[Reject],
+        grouped: Grouped = _NOTHING,
+        requests: Sequence[Request] = (),
+    ) -> None:
+        """Count what was written and refused, repetitions and whole traces of `grouped`, the rest of `requests`."""
+        spans, logs = self._telemetry.spans, self._telemetry.log_events
         spans.labels("stored").inc(written.stored)
-        spans.labels("duplicate").inc(written.duplicates + duplicates)
-        spans.labels("rejected").inc(rejects)
-        self._telemetry.conflicts.inc(written.conflicts + conflicts)
-        whole = sum(batch.assembly is not None for batch in traces)
+        spans.labels("duplicate").inc(written.duplicates + grouped.duplicates)
+        logs.labels("stored").inc(written.logs_stored)
+        logs.labels("duplicate").inc(written.logs_duplicates + grouped.log_duplicates)
+        logs.labels("other").inc(sum(request.decoded.others for request in requests))
+        for reject in rejects:
+            (logs if reject.signal == "logs" else spans).labels("rejected").inc(reject.count)
+            self._telemetry.rejects.labels(reject.signal).inc(reject.count)
+        self._telemetry.conflicts.inc(written.conflicts + grouped.conflicts)
+        whole = sum(batch.assembly is not None for batch in grouped.traces)
         self._telemetry.assembled.labels("ingest").inc(whole)
+
+
+def _refused(batch: TraceBatch, reason: str, request: Decoded) -> Reject:
+    """A single span or log event that the database does not take."""
+    if batch.spans:
+        return Reject(reason, protobuf.encode(batch.spans), request.transport, request.peer, encoding="protobuf")
+    content = dumps([asdict(event) for event in batch.logs]).encode()
+    return Reject(reason, content, request.transport, request.peer, signal="logs", encoding="json")
 
 
 def accepted(rejects: Sequence[Reject]) -> Accepted:
@@ -120,4 +139,4 @@ def accepted(rejects: Sequence[Reject]) -> Accepted:
         return Accepted()
     reasons = list(dict.fromkeys(reject.reason for reject in rejects))
     more = f" (and {len(reasons) - 3} more reasons)" if len(reasons) > 3 else ""  # noqa: PLR2004 - enough to see why
-    return Accepted(len(rejects), "; ".join(reasons[:3]) + more)
+    return Accepted(sum(reject.count for reject in rejects), "; ".join(reasons[:3]) + more)

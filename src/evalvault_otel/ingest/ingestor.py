@@ -1,7 +1,7 @@
 """Group commit: many requests, one transaction, each answered after the commit.
 
 `submit` is called by the receivers' threads with decoded requests; one writer thread takes what is waiting, stores it
-and answers. What may wait is bounded in bytes; beyond that clients are told to come back (ADR 0001).
+and answers (ADR 0001).
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from ..errors import Overloaded, Unavailable
+from ..errors import Unavailable
 from ..settings import Settings
 from ..store import Store
 from ..wire import Decoded
@@ -22,6 +22,8 @@ from .replay import open_backlog
 from .telemetry import IngestTelemetry
 
 _LOG = logging.getLogger(__name__)
+# One transaction's worth is being written, as much again is ready to be.
+_GROUPS_WAITING = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +44,6 @@ class Ingestor:
         self._backlog = open_backlog(store, self._committer, settings, telemetry)
         self._queue: deque[_Waiting] = deque()
         self._changed = threading.Condition()
-        self._admitted = 0
         self._queued = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="evalvault-writer", daemon=True)
@@ -53,32 +54,29 @@ class Ingestor:
             self._backlog.start()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Refuse new requests, store those that wait (in the spool, if storage is away), then return."""
+    def stop(self, patience_s: float | None = None) -> None:
+        """Refuse new requests, store those that wait (in the spool, if storage is away), then return.
+
+        It returns after `patience_s` seconds in any case.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join()
-        if self._backlog is not None:
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            _LOG.warning("storage did not take what was waiting within %g s: clients will send it again", patience_s)
+        elif self._backlog is not None:
             self._backlog.stop()
 
-    def admit(self, size: int) -> None:
-        """Reserve room for a request of `size` bytes; to be given back by `release`.
+    def wait_for_room(self, patience_s: float) -> None:
+        """Return when little enough waits: decoded requests are several times as large as their bytes.
 
         Raises:
-            Overloaded: the bound is reached. A single request always fits when nothing else waits.
+            Unavailable: that was not so within `patience_s` seconds.
         """
         with self._changed:
-            if self._admitted and self._admitted + size > self._settings.max_queue_bytes:
-                raise Overloaded(f"{self._admitted} bytes are waiting for storage; try again in a moment")
-            self._admitted += size
-            self._telemetry.waiting_bytes.set(self._admitted)
-
-    def release(self, size: int) -> None:
-        """Give back what `admit` reserved."""
-        with self._changed:
-            self._admitted -= size
-            self._telemetry.waiting_bytes.set(self._admitted)
+            if not self._changed.wait_for(self._has_room, patience_s):
+                raise Unavailable("storage is slower than what comes in; try again in a moment")
 
     def submit(self, decoded: Decoded, size: int) -> Future[Accepted]:
         """Assemble a decoded request, on the caller's thread, and queue it.
@@ -88,7 +86,7 @@ class Ingestor:
         Raises:
             Unavailable: the server is shutting down.
         """
-        waiting = _Waiting(decoded, group(decoded.spans), size)
+        waiting = _Waiting(decoded, group(decoded.spans, decoded.logs), size)
         with self._changed:
             if self._stopping:
                 raise Unavailable("the server is shutting down")
@@ -96,6 +94,9 @@ class Ingestor:
             self._queued += size
             self._changed.notify_all()
         return waiting.answer
+
+    def _has_room(self) -> bool:
+        return self._stopping or not self._queue or self._queued < _GROUPS_WAITING * self._settings.commit_bytes
 
     def _run(self) -> None:
         while requests := self._next_group():
@@ -148,6 +149,7 @@ class Ingestor:
                 taken.append(self._queue.popleft())
                 size += taken[-1].size
             self._queued -= size
+            self._changed.notify_all()
             return taken
 
 

@@ -228,7 +228,7 @@ class Backlog:
         except Exception as exc:  # noqa: BLE001 - whatever is wrong with one request, the others go on
             self._keep_aside(segment, record, exc)
             decoded = Decoded([], [])
-        return _Replayed(record, decoded, group(decoded.spans))
+        return _Replayed(record, decoded, group(decoded.spans, decoded.logs))
 
     def _keep_aside(self, segment: Segment, record: Record, problem: Exception) -> None:
         path = self._spool.keep_aside(segment, record)

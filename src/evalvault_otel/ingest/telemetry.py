@@ -10,6 +10,19 @@ class IngestTelemetry:
         self.spans = Counter("evalvault_spans", "Spans by what became of them", ["outcome"], registry=registry)
         for outcome in ("stored", "duplicate", "rejected"):
             self.spans.labels(outcome)
+        self.log_events = Counter(
+            "evalvault_log_events", "Log records by what became of them", ["outcome"], registry=registry
+        )
+        for outcome in ("stored", "duplicate", "rejected", "other"):
+            self.log_events.labels(outcome)
+        self.rejects = Counter(
+            "evalvault_rejects",
+            "Spans and log records that can never be stored, by signal",
+            ["signal"],
+            registry=registry,
+        )
+        for signal in ("traces", "logs"):
+            self.rejects.labels(signal)
         self.conflicts = Counter(
             "evalvault_span_conflicts", "Duplicates whose content differs from the stored span", registry=registry
         )
@@ -17,8 +30,13 @@ class IngestTelemetry:
             "evalvault_requests", "Export requests by transport and result", ["transport", "result"], registry=registry
         )
         self.waiting_bytes = Gauge(
-            "evalvault_waiting_bytes", "Bytes of requests that wait for their commit", registry=registry
+            "evalvault_waiting_bytes",
+            "Bytes of requests that wait for their commit",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
+        # With several workers a replacement finds what its predecessor left: counters go on, nothing waits.
+        self.waiting_bytes.set(0)
         self.commit_seconds = Histogram(
             "evalvault_commit_seconds", "Time to store one group of requests", registry=registry
         )

@@ -2,47 +2,92 @@
 
 import asyncio
 import logging
-import socket
 import threading
+import time
 from dataclasses import dataclass, field
 
-import uvicorn
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
 
 from ..errors import Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, split_address
-from ..store import Pauses, Store, open_store
+from ..store import Pauses, RejectBounds, Store, open_store
 from .api import create_api
+from .keys import Keys
+from .loop import EventLoop
 from .otlp_grpc import GrpcServer
 from .otlp_http import create_otlp_http
 from .receiver import Receiver
+from .tls import Tls
+from .web import WebServer
 
 _LOG = logging.getLogger(__name__)
 _MIGRATION_RETRY_S = 1.0
-_BACKLOG = 2048
+# Of the time for a stop, what clients have for their answers; the rest is for what waits to be stored.
+_CLIENTS_SHARE = 0.5
+_LAST_WORDS_S = 0.5
 
 
-def build(settings: Settings) -> "Server":
+def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorRegistry | None = None) -> "Server":
     """A server that has bound its addresses and is not serving yet.
+
+    With `reuse_port` several processes can have the same addresses and share what comes in. `figures` is what
+    `/metrics` shows, by default the figures of this server alone.
 
     Raises:
         OSError: an address is taken.
-        SettingsError, MissingExtra: the database setting cannot work.
+        SettingsError, MissingExtra: the database, the keys or the certificate of the settings cannot work.
     """
-    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), settings.max_rejects)
+    keys, tls = Keys.of(settings), Tls.of(settings)
+    bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
+    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
     registry = CollectorRegistry()
     telemetry = IngestTelemetry(registry)
     ingestor = Ingestor(store, settings, telemetry)
-    receiver = Receiver(ingestor, settings, telemetry)
-    web = WebServers()
-    http = web.add(create_otlp_http(receiver, settings), settings.http)
-    api = web.add(create_api(store, registry), settings.api)
-    grpc_server = GrpcServer(receiver, settings)
-    host = split_address(settings.grpc)[0]
-    addresses = {"grpc": f"{host}:{grpc_server.port}", "http": http, "api": api, "db": settings.db}
-    return Server(settings, store, ingestor, Assembler(store, telemetry), grpc_server, web, addresses)
+    receiver = Receiver(ingestor, settings, telemetry, keys)
+    api = create_api(store, figures or registry, keys)
+    loop = EventLoop()
+    try:
+        frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))
+    except BaseException:
+        loop.close()
+        raise
+    return Server(settings, store, ingestor, Assembler(store, telemetry), receiver, loop, frontend)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """All that clients talk to. Its methods run in the event loop."""
+
+    receiver: Receiver
+    grpc: GrpcServer
+    http: WebServer
+    api: WebServer
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        await asyncio.gather(self.grpc.start(), self.http.start(), self.api.start())
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept no more, give requests under way `grace_s` seconds, then a moment to hear that it was not enough."""
+        await self.grpc.drain()
+        asyncio.get_running_loop().call_later(grace_s, self.receiver.give_up)
+        end_s = grace_s + _LAST_WORDS_S
+        await asyncio.gather(self.grpc.stop(end_s), self.http.stop(end_s), self.api.stop(end_s))
+
+
+async def _bind(settings: Settings, receiver: Receiver, api: FastAPI, tls: Tls | None, *, reuse_port: bool) -> Frontend:
+    """Runs in the event loop, because gRPC takes the one it finds."""
+    otlp_http = create_otlp_http(receiver, settings)
+    # Clients of the API are people and scrapers: a certificate of their own is asked of those who send.
+    of_receiver, of_api = (tls.uvicorn_options(client_certificates=asked) if tls else None for asked in (True, False))
+    return Frontend(
+        receiver,
+        GrpcServer(receiver, settings, tls, reuse_port=reuse_port),
+        WebServer(otlp_http, settings.http, settings, of_receiver, reuse_port=reuse_port),
+        WebServer(api, settings.api, settings, of_api, reuse_port=reuse_port),
+    )
 
 
 @dataclass(slots=True)
@@ -53,10 +98,18 @@ class Server:
     store: Store
     ingestor: Ingestor
     assembler: Assembler
-    grpc: GrpcServer
-    web: "WebServers"
-    addresses: dict[str, str]
+    receiver: Receiver
+    loop: EventLoop
+    frontend: Frontend
     _stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where it really listens, and its database."""
+        host = split_address(self.settings.grpc)[0]
+        grpc_address = f"{host}:{self.frontend.grpc.port}"
+        web = {"http": self.frontend.http.address, "api": self.frontend.api.address}
+        return {"grpc": grpc_address, **web, "db": self.settings.db}
 
     def start(self) -> None:
         """Serve. While storage is away, receivers answer "try again" and `/readyz` says no."""
@@ -67,8 +120,7 @@ class Server:
             threading.Thread(target=self._migrate_later, name="evalvault-migrate", daemon=True).start()
         self.ingestor.start()
         self.assembler.start()
-        self.web.start()
-        self.grpc.start()
+        self.loop.run(self.frontend.start())
 
     def _migrate_later(self) -> None:
         while not self._stopping.wait(_MIGRATION_RETRY_S):
@@ -80,51 +132,13 @@ class Server:
             return
 
     def stop(self) -> None:
-        """Refuse new requests, store and answer those under way, then let go of everything."""
+        """Refuse new requests, store and answer those under way, then let go of everything: within `shutdown_s`."""
+        deadline = time.monotonic() + self.settings.shutdown_s
         self._stopping.set()
-        self.grpc.stop(self.settings.shutdown_s)
-        self.web.stop(self.settings.shutdown_s)
-        self.ingestor.stop()
-        self.assembler.stop()
+        self.receiver.refuse()
+        self.loop.run(self.frontend.stop(self.settings.shutdown_s * _CLIENTS_SHARE))
+        self.receiver.stop()
+        self.ingestor.stop(max(0.0, deadline - time.monotonic()))
+        self.assembler.stop(max(0.0, deadline - time.monotonic()))
+        self.loop.close()
         self.store.close()
-
-
-class WebServers:
-    """Some ASGI applications on one event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._servers: list[tuple[uvicorn.Server, socket.socket]] = []
-        self._thread = threading.Thread(target=self._run, name="evalvault-web", daemon=True)
-
-    def add(self, app: ASGIApp, address: str) -> str:
-        """Bind `address` for `app`; returns the address really bound."""
-        host, port = split_address(address)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(_BACKLOG)
-        except OSError as exc:
-            listener.close()
-            raise OSError(f"cannot listen on {address}: {exc.strerror}") from exc
-        config = uvicorn.Config(app, lifespan="off", access_log=False, log_level="warning", ws="none")
-        self._servers.append((uvicorn.Server(config), listener))
-        return f"{host}:{listener.getsockname()[1]}"
-
-    def start(self) -> None:
-        """Begin to accept."""
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        await asyncio.gather(*(server.serve([listener]) for server, listener in self._servers))
-
-    def stop(self, grace_s: float) -> None:
-        """Finish requests under way within `grace_s` seconds."""
-        for server, _ in self._servers:
-            server.config.timeout_graceful_shutdown = max(1, int(grace_s))
-            server.should_exit = True
-        self._thread.join(grace_s + 5)

@@ -1,79 +1,99 @@
 """OTLP/gRPC: `TraceService/Export` and the health service.
 
-The request is taken as raw bytes, so that a bad one is answered with INVALID_ARGUMENT instead of grpc's own INTERNAL.
+The request is taken as raw bytes, so that a bad one is answered with INVALID_ARGUMENT instead of grpc's own INTERNAL;
+and as a stream (of one message, on the wire the same), so that nothing is read before there is room for it.
 """
 
-import logging
+import asyncio
 import socket
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from ..errors import Unavailable
+from ..errors import EvalVaultError, InvalidInput, Unavailable
+from ..ingest import Room
 from ..settings import Settings, split_address
-from ..wire.answer import Encoding, Failure, failure, retry_info, status, success_body
-from .receiver import Receiver
+from ..wire.answer import Encoding, Failure, retry_info, status, success_body
+from .keys import presented_key
+from .receiver import Export, Receiver
+from .tls import Tls
 
-_LOG = logging.getLogger(__name__)
-SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
-# Each waits for a commit most of its time.
-_WORKERS = 64
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+SERVICE: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
+_UNSERVED: Final = (
+    "opentelemetry.proto.collector.metrics.v1.MetricsService",
+    "opentelemetry.proto.collector.profiles.v1development.ProfilesService",
+)
+_NOT_SERVED: Final = "this server takes traces and events of spans only: set OTEL_METRICS_EXPORTER=none"
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+_Handler = Callable[[object, Any], Awaitable[bytes]]
 
 
 class GrpcServer:
-    """The gRPC receiver. `port` is the one really bound."""
+    """The gRPC receiver. To be made in the event loop that it will use; `port` is the one really bound."""
 
-    def __init__(self, receiver: Receiver, settings: Settings) -> None:
-        self._server = grpc.server(
-            ThreadPoolExecutor(_WORKERS, thread_name_prefix="evalvault-grpc"),
-            options=_options(settings),
-        )
-        self._health = health.HealthServicer()
-        handler = grpc.unary_unary_rpc_method_handler(_export_with(receiver))
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Export": handler}),))
+    def __init__(
+        self, receiver: Receiver, settings: Settings, tls: Tls | None = None, *, reuse_port: bool = False
+    ) -> None:
+        self._server = grpc.aio.server(options=_options(settings, reuse_port=reuse_port))
+        self._health = health.aio.HealthServicer()
+        self._serve(SERVICE, _export_with(receiver, settings))
+        for service in _UNSERVED:
+            self._serve(service, _unserved_with(receiver, settings))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.port = _bind(self._server, settings.grpc)
+        self.port = _bind(self._server, settings.grpc, tls, reuse_port=reuse_port)
 
-    def start(self) -> None:
+    def _serve(self, service: str, export: _Handler) -> None:
+        handler = grpc.stream_unary_rpc_method_handler(export)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+
+    async def start(self) -> None:
         """Begin to accept."""
-        self._server.start()
-        self._say(health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
 
-    def stop(self, grace_s: float) -> None:
+    async def drain(self) -> None:
+        """Tell those who ask that this server is about to go."""
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def stop(self, grace_s: float) -> None:
         """Refuse new calls, give those under way `grace_s` seconds, then return."""
-        self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self._server.stop(grace_s).wait()
+        await self._server.stop(grace_s)
 
-    def _say(self, state: Any) -> None:
-        self._health.set("", state)
-        self._health.set(SERVICE, state)
+    async def _say(self, state: Any) -> None:
+        for service in ("", SERVICE):
+            await self._health.set(service, state)
 
 
-def _options(settings: Settings) -> list[tuple[str, int]]:
+def _options(settings: Settings, *, reuse_port: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_request_bytes),
-        ("grpc.so_reuseport", 0),
-        # Clients that ping every 10 s are not sent away.
+        ("grpc.so_reuseport", int(reuse_port)),
+        # Clients that ping every 10 s are not sent away; those that vanished are found out.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # So that load balancers spread clients anew from time to time.
+        ("grpc.max_connection_age_ms", 300_000),
+        ("grpc.max_connection_age_grace_ms", 60_000),
     ]
 
 
-def _bind(server: grpc.Server, address: str) -> int:
+def _bind(server: grpc.aio.Server, address: str, tls: Tls | None, *, reuse_port: bool) -> int:
     host, wanted = split_address(address)
     # Tried with a plain socket first: grpc prints a page of its own when an address is taken.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if reuse_port else socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, wanted))
         except OSError as exc:
             raise OSError(f"cannot listen on {address}: {exc.strerror}") from exc
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_secure_port(address, tls.grpc_credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError:
         port = 0
     if not port:
@@ -81,24 +101,62 @@ def _bind(server: grpc.Server, address: str) -> int:
     return int(port)
 
 
-def _export_with(receiver: Receiver) -> Any:
-    def export(request: bytes, context: grpc.ServicerContext) -> bytes:
+def _export_with(receiver: Receiver, settings: Settings) -> _Handler:
+    async def export(_: object, context: Any) -> bytes:
+        async def read(room: Room) -> bytes:
+            body = await _message(context, settings.read_timeout_s)
+            room.fit(len(body))
+            return body
+
+        request = _request(context)
         try:
-            accepted = receiver.export(request, Encoding.PROTOBUF, "grpc", context.peer())
+            return success_body(Encoding.PROTOBUF, await receiver.export(request, read))
         except Exception as exc:  # noqa: BLE001 - every error has an answer
-            if not isinstance(exc, Unavailable):
-                _LOG.debug("export refused", exc_info=True)
-            _abort(context, failure(exc))
-        return success_body(Encoding.PROTOBUF, accepted)
+            failed = receiver.failed(request, exc)
+        await _abort(context, failed)
+        raise AssertionError("abort does not return")
 
     return export
 
 
-def _abort(context: grpc.ServicerContext, failed: Failure) -> NoReturn:
+def _request(context: Any) -> Export:
+    return Export("grpc", context.peer(), Encoding.PROTOBUF, key=presented_key(context.invocation_metadata() or ()))
+
+
+async def _message(context: Any, timeout_s: float) -> bytes:
+    """The one message of a call. Not by its iterator, which would hold on to the message when it is left early.
+
+    Raises:
+        InvalidInput: there is none.
+        Unavailable: it did not come in time.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            body: bytes | object = await context.read()
+    except TimeoutError as exc:
+        raise Unavailable(f"the request did not come within {timeout_s:g} s") from exc
+    if isinstance(body, bytes):
+        return body
+    raise InvalidInput("the call holds no request")
+
+
+def _unserved_with(receiver: Receiver, settings: Settings) -> _Handler:
+    async def unserved(_: object, context: Any) -> bytes:
+        request = _request(context)
+        try:
+            receiver.sender(request)
+        except EvalVaultError as exc:
+            await _abort(context, receiver.failed(request, exc))
+        if settings.other_signals != "discard":
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, _NOT_SERVED)
+        return b""
+
+    return unserved
+
+
+async def _abort(context: Any, failed: Failure) -> None:
     """End the call before any message (Trailers-Only), with the retry hint in both places where clients look."""
     trailers = [("grpc-status-details-bin", status(failed).SerializeToString())]
     if failed.retryable:
         trailers.append(("google.rpc.retryinfo-bin", retry_info().SerializeToString()))
-    context.set_trailing_metadata(tuple(trailers))
-    context.abort(_CODES[failed.grpc_code], failed.message)
-    raise AssertionError("abort does not return")
+    await context.abort(_CODES[failed.grpc_code], failed.message, tuple(trailers))

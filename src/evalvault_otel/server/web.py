@@ -1,0 +1,108 @@
+"""Uvicorn as we need it: on addresses bound beforehand, on our event loop, and with bounded patience for clients."""
+
+import asyncio
+import math
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from ..settings import Settings, split_address
+
+_BACKLOG = 2048
+# Longer than the usual pause between two exports (5 s), so that clients can keep their connection.
+_KEEP_ALIVE_S = 75
+
+
+class WebServer:
+    """An ASGI application on an address. `address` is the one really bound."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        address: str,
+        settings: Settings,
+        tls: Mapping[str, Any] | None = None,
+        *,
+        reuse_port: bool = False,
+    ) -> None:
+        self._listener = _listen(address, reuse_port=reuse_port)
+        self.address = f"{split_address(address)[0]}:{self._listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            app,
+            http=_patient(settings.read_timeout_s),
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            ws="none",
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            **(tls or {}),
+        )
+        self._server = uvicorn.Server(config)
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to accept, in the running event loop."""
+        self._serving = asyncio.create_task(self._server.serve([self._listener]))
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept no more, give requests under way `grace_s` seconds, then return."""
+        if self._serving is None:
+            self._listener.close()
+            return
+        self._server.config.timeout_graceful_shutdown = max(1, math.ceil(grace_s))
+        self._server.should_exit = True
+        await self._serving
+
+
+def _listen(address: str, *, reuse_port: bool) -> socket.socket:
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as exc:
+        listener.close()
+        raise OSError(f"cannot listen on {address}: {exc.strerror}") from exc
+    return listener
+
+
+def _patient(head_timeout_s: float) -> type[H11Protocol]:
+    """HTTP/1.1 that cuts off a client whose request line and headers do not come in time (uvicorn would wait)."""
+
+    class PatientProtocol(H11Protocol):
+        _waiting: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+            super().connection_made(transport)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            cycle: RequestResponseCycle | None = self.cycle
+            if cycle is not None and not cycle.response_complete:
+                self._wait_no_more()
+            elif self._waiting is None:
+                self._wait()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._wait_no_more()
+            super().connection_lost(exc)
+
+        def _wait(self) -> None:
+            self._waiting = self.loop.call_later(head_timeout_s, self.transport.close)
+
+        def _wait_no_more(self) -> None:
+            if self._waiting is not None:
+                self._waiting.cancel()
+                self._waiting = None
+
+    return PatientProtocol
