@@ -16,7 +16,7 @@ FAR = 2**62
 
 
 @pytest.fixture
-def other(store: Store, db_url: str) -> Iterator[Store]:  # noqa: ARG001 - the first one has migrated
+def other(store: Store, db_url: str) -> Iterator[Store]:
     """A second store on the same database."""
     opened = open_store(db_url)
     yield opened
