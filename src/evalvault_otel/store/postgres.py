@@ -223,7 +223,10 @@ def _documents(table: Table, new_rows: Sequence[tuple[Any, ...]]) -> str:
         }
         for row in new_rows
     ]
-    return orjson.dumps(documents).decode()
+    try:
+        return orjson.dumps(documents).decode()
+    except TypeError as exc:
+        raise InvalidInput(f"PostgreSQL would refuse a value: {exc}") from exc
 
 
 def _named_params(sql: str) -> str:
