@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -163,6 +164,42 @@ def test_any_history_gives_what_the_last_state_gives(store: Store, db_url: str) 
         _add(store, *sorted(state.values(), key=lambda _: chosen.random()))
         assert found == _rows(db_url)
         _forget(db_url)
+
+
+def test_runs_are_right_when_traces_come_and_move_at_once(store: Store, db_url: str) -> None:
+    # Given writers that add traces to some runs, and others whose traces move between these runs
+    state: dict[int, Assembly] = {}
+    failures: list[BaseException] = []
+
+    def said(number: int, chosen: random.Random) -> Assembly:
+        return _said(
+            number, chosen.choice("rstu"), chosen.randint(1, 300), chosen.randint(-300, 0), run_name=f"{number}"
+        )
+
+    def work(first: int) -> None:
+        chosen = random.Random(first)  # noqa: S311 - reproducible histories, no secret
+        try:
+            for number in range(first, first + 12):
+                state[number] = said(number, chosen)
+                _add(store, state[number])
+                moved = chosen.randint(first, number)
+                state[moved] = said(moved, chosen)
+                _change(store, state[moved])
+        except BaseException as exc:  # noqa: BLE001 - shown by the assertion below
+            failures.append(exc)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (100, 200, 300, 400)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    # Then nobody was in the way of another, and the runs are those of the last state
+    assert failures == []
+    found = _rows(db_url)
+    _forget(db_url)
+    _add(store, *state.values())
+    assert found == _rows(db_url)
 
 
 def _forget(db_url: str) -> None:
