@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from evalvault_otel.conventions.reading import DIALECTS
-from evalvault_otel.model import Span, SpanEvent, SpanLink
+from evalvault_otel.model import LogEvent, Span, SpanEvent, SpanLink
 from evalvault_otel.wire import identity
 
 from .traces import KIND, RESOURCE, STAGE_TYPE, T0_NS, TRACE_ID, distinct, resource, sid, span
@@ -74,6 +74,22 @@ spans = st.builds(
     dropped_links=counts,
     flags=counts,
     trace_state=texts,
+    resource=resources,
+    scope=scopes,
+)
+log_events = st.builds(
+    LogEvent,
+    trace_id=st.just(TRACE_ID),
+    span_id=st.binary(min_size=8, max_size=8).filter(any).map(bytes.hex),
+    name=texts,
+    time_ns=times,
+    observed_ns=times,
+    severity=st.integers(-(2**31), 2**31 - 1),
+    severity_text=texts,
+    body=any_values,
+    attributes=attributes,
+    dropped_attributes=counts,
+    flags=counts,
     resource=resources,
     scope=scopes,
 )

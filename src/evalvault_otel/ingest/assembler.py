@@ -47,19 +47,27 @@ class Assembler:
         self._thread.join(patience_s)
 
     def _run(self) -> None:
+        waiting = False
         while not self._stop.is_set():
             try:
                 done = self.step(time.time_ns())
             except Unavailable as exc:
-                _LOG.warning("assembly waits for storage: %s", exc)
+                if not waiting:
+                    _LOG.warning("assembly waits for storage: %s", exc)
+                waiting = True
                 self._stop.wait(_AWAY_S)
             else:
+                waiting = False
                 if not done:
                     self._stop.wait(_IDLE_S)
 
     def step(self, now_ns: int) -> int:
         """Assemble the traces that are due at `now_ns`; returns how many were."""
-        asked = self._store.due_traces(now_ns, _BATCH + len(self._failed))
+        limit = _BATCH + len(self._failed)
+        asked = self._store.due_traces(now_ns, limit)
+        if self._failed and len(asked) < limit:
+            # Those are all: others that failed were assembled elsewhere, got new spans, or are gone.
+            self._failed = {trace_id: self._failed[trace_id] for trace_id in asked if trace_id in self._failed}
         due = deque(trace_id for trace_id in asked if self._failed.get(trace_id, (0, 0))[0] <= now_ns)
         done = misses = 0
         while due and misses < _MOST_MISSES and not self._stop.is_set():

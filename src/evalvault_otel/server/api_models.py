@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..analysis.figures import iso, rounded
+from ..analysis.reject_json import RejectJson
 from ..analysis.stage_json import StageJson
 from ..store.records import Run
 
@@ -72,6 +73,15 @@ class EventList:
     run_id: str
     events: Sequence[StageJson]
     total: int
+    returned: int
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectList:
+    """A page of rejects, the latest first."""
+
+    rejects: Sequence[RejectJson]
     returned: int
     next_cursor: str | None
 

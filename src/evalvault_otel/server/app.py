@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from ..errors import Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, split_address
-from ..store import Pauses, Store, open_store
+from ..store import Pauses, RejectBounds, Store, open_store
 from .api import create_api
 from .keys import Keys
 from .loop import EventLoop
@@ -40,7 +40,8 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
         SettingsError, MissingExtra: the database, the keys or the certificate of the settings cannot work.
     """
     keys, tls = Keys.of(settings), Tls.of(settings)
-    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), settings.max_rejects)
+    bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
+    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
     registry = CollectorRegistry()
     telemetry = IngestTelemetry(registry)
     ingestor = Ingestor(store, settings, telemetry)

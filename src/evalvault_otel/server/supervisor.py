@@ -165,7 +165,7 @@ def _on_signals(places: Sequence["_Place"], events: _Events) -> None:
 def _held_addresses(settings: Settings) -> Iterator[Settings]:
     """The settings with the ports really taken, kept for the workers: a socket that does not listen gets no client."""
     with ExitStack() as stack:
-        found: dict[str, str] = {}
+        found: dict[str, Any] = {}
         for name in ("grpc", "http", "api"):
             address = getattr(settings, name)
             port = stack.enter_context(closing(_hold(address))).getsockname()[1]

@@ -50,13 +50,13 @@ def _serve(task: Task, stop: threading.Event) -> None:
     from .running import run  # noqa: PLC0415 - the same
 
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, task.figures)
+    MultiProcessCollector(registry, task.figures)  # type: ignore[no-untyped-call]  # as prometheus-client ships it
     run(build(task.settings, reuse_port=True, figures=registry), stop, lambda: _say({"ready": True}))
 
 
 def _share_figures(number: int) -> None:
     """Keep figures in files that all workers read: files of the worker's number, so that a replacement counts on."""
-    values.ValueClass = values.MultiProcessValue(lambda: number)
+    values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]  # the same
 
 
 def _first_line() -> bytes:
