@@ -14,6 +14,8 @@ COPY --from=build /opt/evalvault /opt/evalvault
 ENV PATH=/opt/evalvault/bin:$PATH PYTHONUNBUFFERED=1
 USER evalvault
 WORKDIR /var/lib/evalvault
+# A volume that is mounted here takes its owner from this folder.
+RUN mkdir evalvault-spool
 
 # Inside a container 127.0.0.1 reaches nobody, so the addresses are open and --insecure says that the network in front is
 # trusted. Publish the ports on loopback only, as docker-compose.yml does, or set EVALVAULT_API_KEYS.

@@ -141,7 +141,8 @@ _USUAL_TYPE: Final = {"span": "text"}
 class PayloadRef:
     """Where the body of an input or output is kept; as text `store://id?type=`, without the type where it is the usual.
 
-    The store `span` is the archive: `span://input` is what the stage's own span says of its input, usually text.
+    The store `span` is the archive: `span://input` is what the stage's own span, or an event of it, says of its input,
+    usually text.
     Elsewhere bodies are usually JSON.
     """
 
@@ -272,7 +273,7 @@ class RunTrace:
 
 @record(frozen=True, slots=True)
 class Assembly:
-    """All that follows from the spans of one trace, and from nothing else (no clock, no order of arrival)."""
+    """All that follows from one trace's spans and log events, and from nothing else (no clock, no order of arrival)."""
 
     trace_id: str
     run_id: str

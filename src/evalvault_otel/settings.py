@@ -119,24 +119,22 @@ class Settings:
             "workers",
         ):
             if not 0 < getattr(self, name) < math.inf:
-                raise SettingsError(f"{name} must be greater than 0, not {getattr(self, name)}")
+                raise SettingsError(f"{_named(name)} must be greater than 0, not {getattr(self, name)}")
         for name in ("commit_delay_ms", "rate_requests", "rate_bytes"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise SettingsError(f"{name} must not be negative, not {getattr(self, name)}")
+                raise SettingsError(f"{_named(name)} must not be negative, not {getattr(self, name)}")
         if self.other_signals not in {"reject", "discard"}:
-            raise SettingsError(
-                f"other_signals (EVALVAULT_OTHER_SIGNALS) must be reject or discard, not {self.other_signals!r}"
-            )
+            raise SettingsError(f"{_named('other_signals')} must be reject or discard, not {self.other_signals!r}")
 
     def _check_address(self, name: str) -> None:
         address = getattr(self, name)
         try:
             host, _ = split_address(address)
         except SettingsError as exc:
-            raise SettingsError(f"--{name} (EVALVAULT_{name.upper()}): {exc}") from exc
+            raise SettingsError(f"{_named(name)}: {exc}") from exc
         if not (self.insecure or self.api_keys or self.api_keys_file or is_loopback(host)):
             raise SettingsError(
-                f"--{name} {address} can be reached from other machines and there are no API keys: make one "
+                f"{_named(name)}: {address} can be reached from other machines and there are no API keys: make one "
                 f"(`evalvault-otel keys create`, EVALVAULT_API_KEYS_FILE) or set EVALVAULT_API_KEYS, use 127.0.0.1, "
                 f"or pass --insecure if the network in front of it is trusted"
             )
@@ -144,8 +142,12 @@ class Settings:
     def _check_tls(self) -> None:
         for name, needed in (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("tls_client_ca", "tls_cert")):
             if getattr(self, name) and not getattr(self, needed):
-                given, missing = (f"--{n.replace('_', '-')} (EVALVAULT_{n.upper()})" for n in (name, needed))
-                raise SettingsError(f"{given} needs {missing} as well")
+                raise SettingsError(f"{_named(name)} needs {_named(needed)} as well")
+
+
+def _named(name: str) -> str:
+    """A setting by its option and its variable, as a complaint names it."""
+    return f"--{name.replace('_', '-')} (EVALVAULT_{name.upper()})"
 
 
 def load(overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -182,6 +184,11 @@ def _parse(text: str, kind: type, env: str) -> Any:
 def child_environment(**values: str) -> dict[str, str]:
     """This process's environment for a traced child process: its own OpenTelemetry settings are `values`, no others."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}, **values}
+
+
+def environment_with(**values: str) -> dict[str, str]:
+    """This process's environment for a child process, with `values` besides."""
+    return {**os.environ, **values}
 
 
 def split_address(address: str) -> tuple[str, int]:

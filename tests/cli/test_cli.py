@@ -57,6 +57,8 @@ def fill(url: str) -> None:
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     if isinstance(command, click.Group) or hasattr(command, "commands"):
+        if command.invoke_without_command and path:
+            yield path
         for name, below in command.commands.items():
             yield from commands(below, (*path, name))
     else:
@@ -67,8 +69,21 @@ ALL = list(commands(typer.main.get_command(app)))
 
 
 def test_all_commands_are_there() -> None:
-    of_keys = [("keys", "create"), ("keys", "list")]
-    expected = [("debug", "report"), ("demo",), *of_keys, ("runs",), ("serve",), ("stage", "summary"), ("trace",)]
+    expected = [
+        ("db", "check"),
+        ("db", "migrate"),
+        ("db", "prune"),
+        ("debug", "report"),
+        ("demo",),
+        ("keys", "create"),
+        ("keys", "list"),
+        ("rejects",),
+        ("rejects", "show"),
+        ("runs",),
+        ("serve",),
+        ("stage", "summary"),
+        ("trace",),
+    ]
     assert sorted(ALL) == expected
 
 

@@ -12,8 +12,8 @@ import pytest
 from benchmarks.database import of_url
 from evalvault_otel.assembly import assemble
 from evalvault_otel.errors import InvalidInput, NotFound
-from evalvault_otel.model import Assembly, Reject, Span
-from evalvault_otel.store import Pauses, Store, Written, open_store
+from evalvault_otel.model import Assembly, LogEvent, Reject, Span
+from evalvault_otel.store import Pauses, RejectBounds, Store, Written, open_store
 from evalvault_otel.store.postgres import PostgresStore
 from evalvault_otel.store.records import RunFilter
 from evalvault_otel.store.sqlite import SqliteStore
@@ -226,7 +226,7 @@ def test_rejects_are_kept_for_a_person_to_read(store: Store, db_url: str) -> Non
 
 
 def test_rejects_are_bounded_and_the_oldest_go_first(store: Store, db_url: str) -> None:
-    bounded = open_store(db_url, max_rejects=3)
+    bounded = open_store(db_url, rejects=RejectBounds(rows=3))
     try:
         for number in range(5):
             bounded.write([], [Reject(f"{number}a", b""), Reject(f"{number}b", b"")], NOW)
@@ -376,9 +376,9 @@ def test_reassemble_gives_the_function_the_spans_as_they_came(store: Store) -> N
     _write(store, *spans)
     given: list[Sequence[Span]] = []
 
-    def remember(found: Sequence[Span]) -> Assembly:
+    def remember(found: Sequence[Span], logs: Sequence[LogEvent]) -> Assembly:
         given.append(found)
-        return assemble(found)
+        return assemble(found, logs)
 
     assert store.reassemble(spans[0].trace_id, remember, NOW)
     assert sorted(map(exact, given[0])) == sorted(map(exact, spans))
@@ -397,7 +397,7 @@ def test_an_assembly_that_fails_leaves_everything_as_it_was(store: Store) -> Non
     _write(store, *_whole())
     _write(store, stage(4, 1, "tool"))
 
-    def fail(_: Sequence[Span]) -> Assembly:
+    def fail(_: Sequence[Span], __: Sequence[LogEvent]) -> Assembly:
         raise RuntimeError("a defect")
 
     with pytest.raises(RuntimeError, match="a defect"):
@@ -407,29 +407,6 @@ def test_an_assembly_that_fails_leaves_everything_as_it_was(store: Store) -> Non
     assert store.due_traces(FAR, 10) == [TRACE_ID]
     assert store.reassemble(TRACE_ID, assemble, NOW)
     assert _types(store) == ["output", "retrieval", "tool", "workflow"]
-
-
-def test_spans_that_come_while_a_trace_is_assembled_are_not_forgotten(store: Store, db_url: str) -> None:
-    # Given an assembly during which another receiver gets one more span
-    _write(store, stage(2, 1, "retrieval"))
-    other = open_store(db_url)
-    writing = threading.Thread(target=lambda: _write(other, stage(1, 0, "workflow")))
-
-    def interrupted(spans: Sequence[Span]) -> Assembly:
-        writing.start()
-        writing.join(0.2)
-        return assemble(spans)
-
-    try:
-        assert store.reassemble(TRACE_ID, interrupted, NOW)
-        writing.join()
-    finally:
-        other.close()
-
-    # Then the trace is marked again, and complete in the end
-    assert store.due_traces(FAR, 10) == [TRACE_ID]
-    assert store.reassemble(TRACE_ID, assemble, NOW)
-    assert _types(store) == ["retrieval", "workflow"]
 
 
 def test_a_late_run_id_moves_the_trace_and_the_old_run_is_gone(store: Store) -> None:

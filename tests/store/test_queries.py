@@ -94,7 +94,7 @@ class TestRuns:
         late = TraceBatch(tid(1), (span(1, trace_id=tid(1)),), None, missing_root=False, missing_parent=False)
         store.write([late], [], at(1))
         moved = assembly([stage(1, 1, "output", run_id="run-2")])
-        assert store.reassemble(tid(1), lambda _: moved, at(2))
+        assert store.reassemble(tid(1), lambda *_: moved, at(2))
         assert [run.run_id for run in store.runs(RunFilter(), 10).items] == ["run-2"]
         assert store.runs(RunFilter(), 10).total == 1
         with pytest.raises(NotFound):

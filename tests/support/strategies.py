@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from evalvault_otel.conventions.reading import DIALECTS
-from evalvault_otel.model import Span, SpanEvent, SpanLink
+from evalvault_otel.model import LogEvent, Span, SpanEvent, SpanLink
 from evalvault_otel.wire import identity
 
 from .traces import KIND, RESOURCE, STAGE_TYPE, T0_NS, TRACE_ID, distinct, resource, sid, span
@@ -77,6 +77,22 @@ spans = st.builds(
     resource=resources,
     scope=scopes,
 )
+log_events = st.builds(
+    LogEvent,
+    trace_id=st.just(TRACE_ID),
+    span_id=st.binary(min_size=8, max_size=8).filter(any).map(bytes.hex),
+    name=texts,
+    time_ns=times,
+    observed_ns=times,
+    severity=st.integers(-(2**31), 2**31 - 1),
+    severity_text=texts,
+    body=any_values,
+    attributes=attributes,
+    dropped_attributes=counts,
+    flags=counts,
+    resource=resources,
+    scope=scopes,
+)
 
 # Attribute soup: known keys with values that nobody would expect there.
 
@@ -113,13 +129,25 @@ soup_attributes = st.builds(
     lambda soup, typed: soup | typed, st.dictionaries(soup_keys, soup_values, max_size=8), st.sampled_from(_TYPED)
 )
 _ASSET_KEYS = tuple(f"evalvault.asset.{key}" for key in ("kind", "name", "id", "version", "origin", "fallback", "role"))
+_EVENT_NAMES = (
+    *("evalvault.asset.used", "evalvault.asset", "exception", "log", "gen_ai.user.message", "gen_ai.choice"),
+    *("gen_ai.evaluation.result", "gen_ai.client.inference.operation.details"),
+)
+_EVENT_KEYS = (
+    *_ASSET_KEYS,
+    *("exception.type", "exception.escaped", "gen_ai.evaluation.name", "gen_ai.evaluation.score.value"),
+    *("gen_ai.evaluation.explanation", "gen_ai.input.messages", "gen_ai.request.model", "content"),
+)
+_event_keys = st.sampled_from(_EVENT_KEYS) | keys
 soup_events = st.builds(
-    SpanEvent,
-    times,
-    st.sampled_from(("evalvault.asset.used", "evalvault.asset", "exception", "log")),
-    st.dictionaries(
-        st.sampled_from((*_ASSET_KEYS, "exception.type", "exception.escaped")) | keys, soup_values, max_size=6
-    ),
+    SpanEvent, times, st.sampled_from(_EVENT_NAMES), st.dictionaries(_event_keys, soup_values, max_size=6)
+)
+soup_logs = st.builds(
+    replace,
+    log_events,
+    span_id=st.integers(1, 7).map(sid),
+    name=st.sampled_from(_EVENT_NAMES),
+    attributes=st.dictionaries(_event_keys, soup_values, max_size=6),
 )
 _numbers = st.integers(1, 6)
 soup_spans = st.builds(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import orjson
 
 from evalvault_otel.ingest.grouping import group
-from evalvault_otel.model import Attributes, Resource, Scope, Span, SpanEvent, Value
+from evalvault_otel.model import Attributes, LogEvent, Resource, Scope, Span, SpanEvent, Value
 from evalvault_otel.store import TraceBatch
 from evalvault_otel.wire import identity, otlp_json
 
@@ -97,19 +97,43 @@ def raised(error_type: str, message: str, *, escaped: bool = True, ms: float = 5
     return SpanEvent(at(ms), "exception", said)
 
 
+def log(number: int, name: str, attributes: Attributes | None = None, **fields_said: Any) -> LogEvent:
+    """A log event of span `number`, at 1 ms unless `ms` or other fields say else."""
+    ms = fields_said.pop("ms", 1)
+    said: dict[str, Any] = {
+        "trace_id": TRACE_ID,
+        "span_id": sid(number),
+        "name": name,
+        "time_ns": at(ms),
+        "observed_ns": at(ms) + 1,
+        "severity": 9,
+        "severity_text": "INFO",
+        "body": None,
+        "attributes": attributes or {},
+        "dropped_attributes": 0,
+        "flags": 1,
+        "resource": RESOURCE,
+        "scope": SCOPE,
+    }
+    return LogEvent(**(said | fields_said))
+
+
 def new_trace_id() -> str:
     """An id that no other test uses."""
     return secrets.token_hex(16)
 
 
-def in_trace(spans: Iterable[Span], trace_id: str) -> list[Span]:
-    """The same spans as another trace."""
-    return [replace(item, trace_id=trace_id) for item in spans]
+_OfTrace = TypeVar("_OfTrace", Span, LogEvent)
 
 
-def batches(*spans: Span) -> list[TraceBatch]:
-    """The spans as ingest hands them to a store."""
-    return group(spans).traces
+def in_trace(items: Iterable[_OfTrace], trace_id: str) -> list[_OfTrace]:
+    """The same spans or log events as another trace."""
+    return [replace(item, trace_id=trace_id) for item in items]
+
+
+def batches(*spans: Span, logs: Iterable[LogEvent] = ()) -> list[TraceBatch]:
+    """The spans and log events as ingest hands them to a store."""
+    return group(spans, logs).traces
 
 
 def golden_names() -> list[str]:
@@ -126,6 +150,11 @@ def golden(name: str) -> dict[str, Any]:
 def golden_spans(name: str) -> list[Span]:
     """The spans of a golden trace."""
     return otlp_json.decode(orjson.dumps(golden(name)["otlp"])).spans
+
+
+def golden_logs(name: str) -> list[LogEvent]:
+    """The log events of a golden trace, as `log` takes them."""
+    return [log(**said) for said in golden(name).get("logs", ())]
 
 
 def exact(item: object) -> str:
@@ -152,7 +181,20 @@ def archived(item: Span) -> Span:
     )
 
 
-_Record = TypeVar("_Record", Span, Resource, Scope)
+def archived_log(item: LogEvent) -> LogEvent:
+    """The log event as the archive gives it back."""
+    return replace(
+        _clean(item, "name", "severity_text"),
+        body=_clean_keys(item.body),
+        attributes=_clean_keys(item.attributes),
+        resource=replace(_clean(item.resource, "schema_url"), attributes=_clean_keys(item.resource.attributes)),
+        scope=replace(
+            _clean(item.scope, "name", "version", "schema_url"), attributes=_clean_keys(item.scope.attributes)
+        ),
+    )
+
+
+_Record = TypeVar("_Record", Span, LogEvent, Resource, Scope)
 
 
 def _clean(record: _Record, *names: str) -> _Record:

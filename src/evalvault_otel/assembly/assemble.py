@@ -1,7 +1,7 @@
 """The heart: spans of one trace in, stages, asset uses and findings out.
 
-`assemble` is pure: the result depends on the set of spans and on nothing else, not on their order, the clock, or how
-they arrived. Each step is a module of this package; this one puts them in order and writes the records.
+`assemble` is pure: the result depends on the set of spans and log events and on nothing else, not on their order, the
+clock, or how they arrived. Each step is a module of this package; this one puts them in order and writes the records.
 """
 
 import sys
@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from ..model import Assembly, AssetUse, Finding, RunTrace, Span, StageEvent, Value
-from . import assets, context, findings, nodes, roles, stages
+from ..model import Assembly, AssetUse, Finding, LogEvent, RunTrace, Span, StageEvent, Value
+from . import assets, context, findings, log_events, nodes, roles, stages
 from .nodes import Node, Tree
 from .parents import Note
 
 # The largest number that a database holds in 64 bits.
 _MAX_COUNT = (1 << 63) - 1
+_SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -27,15 +28,20 @@ class _Work:
     notes: list[Note] = field(default_factory=list)
 
 
-def assemble(spans: Sequence[Span]) -> Assembly:
-    """Everything that follows from the spans of a trace. Spans must share one trace id and differ in span id.
+def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> Assembly:
+    """Everything that follows from the spans of a trace and from log events that name them.
+
+    Spans must share one trace id and differ in span id. Log events are first put into their spans.
 
     Raises:
         ValueError: no spans.
     """
     if not spans:
         raise ValueError("a trace has at least one span")
-    work = _prepare(nodes.build(spans))
+    whole, missing = log_events.merged(spans, logs) if logs else (spans, [])
+    work = _prepare(nodes.build(whole))
+    if missing:
+        work.notes.append(("log_event_without_span", work.tree.entry, {"n": len(missing), "missing": _some(missing)}))
     events = stages.stage_events(work.tree, work.stages, work.notes)
     runs = tuple(_runs(work, events))
     uses = tuple(_asset_uses(work))
@@ -52,6 +58,10 @@ def assemble(spans: Sequence[Span]) -> Assembly:
         findings=tuple(_findings(work)),
         runs=runs,
     )
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
 
 
 def _prepare(tree: Tree) -> _Work:

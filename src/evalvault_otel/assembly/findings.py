@@ -53,6 +53,13 @@ CODES = {
     "usage_ignored": (INFO, "Stage {stage} reports tokens, but only model calls count usage: they are not added."),
     "bad_value": (WARNING, "A value could not be used for a metric: {detail}."),
     "bad_time": (WARNING, "Span {span} {detail}: its duration is not known."),
+    "log_event_without_span": (
+        WARNING,
+        (
+            "Log events belong to {n} spans that never arrived ({missing}): they are kept, but no stage shows them. "
+            "The spans were not sampled, have not been sent yet, or go elsewhere."
+        ),
+    ),
     "duplicate_stage_id": (WARNING, "Several spans claim stage id {stage}: the later ones got their span id added."),
     "no_stages": (INFO, "No span of this trace is a stage: no convention that is known names any of them."),
 }

@@ -102,9 +102,17 @@ def evidence(
         value = attributes.get(key, metadata.get(key))
         if value is not None:
             shown[key] = value
+    if name not in _EVIDENCE and (said := _evaluation(metric_name, attributes.get("evaluations"))):
+        shown["evaluation"] = said
     if direction(metric_name) == "lower":
         shown["comparison"] = "max"
     return shown
+
+
+def _evaluation(metric_name: str, evaluations: Any) -> Any:
+    """The evaluation that gave a metric: the latest of its name."""
+    said = [item for item in evaluations if isinstance(item, Mapping)] if isinstance(evaluations, list) else []
+    return next((item for item in reversed(said) if metric_name.endswith(f".{item.get('name')}")), None)
 
 
 def _possible_keys(metric_name: str) -> list[str]:

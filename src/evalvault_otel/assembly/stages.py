@@ -4,12 +4,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..conventions.coerce import integer, number
+from ..conventions.genai import Evaluation
 from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
 from .context import has_time
+from .evaluations import by_stage, evaluation_scores
 from .findings import time_problem
-from .metrics import stage_metrics
+from .metrics import StageMetrics, stage_metrics
 from .nodes import Node, Tree
 from .outcome import SUCCESS, outcome
 from .parents import Note, stage_parents, within
@@ -33,6 +35,7 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
     times = _timings(nodes, parents)
     usage = _usage(nodes, notes)
     retrieved = _retrieved(nodes)
+    evaluated = by_stage(tree.nodes)
     shared: _Shared = {}
     implied = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
     return implied + [
@@ -43,6 +46,7 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
             usage.get(node.stage_id, {}),
             _metadata(node, shared),
             retrieved,
+            evaluated.get(node.stage_id, ()),
             notes,
         )
         for node in nodes
@@ -106,12 +110,13 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     usage: Mapping[str, float | int | None],
     metadata: dict[str, Value],
     retrieved: Collection[str] | None,
+    evaluations: Sequence[Evaluation],
     notes: list[Note],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
     stage_type = node.stage_type or ""
-    attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if k[0] != "_"}}
-    measured = stage_metrics(stage_type, attributes, metadata, retrieved)
+    attributes = _attributes(node, evaluations)
+    measured = _measured(stage_type, attributes, metadata, retrieved, evaluations)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
     ended = outcome(node)
     tokens_in, tokens_out = usage.get("tokens_in"), usage.get("tokens_out")
@@ -144,6 +149,28 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         cost_total=usage.get("cost_total"),
         metrics=measured.scores,
     )
+
+
+def _attributes(node: Node, evaluations: Sequence[Evaluation]) -> dict[str, Value]:
+    attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if k[0] != "_"}}
+    if evaluations:
+        attributes["evaluations"] = [said.shown() for said in evaluations]
+    return attributes
+
+
+def _measured(
+    stage_type: str,
+    attributes: Mapping[str, Value],
+    metadata: Mapping[str, Value],
+    retrieved: Collection[str] | None,
+    evaluations: Sequence[Evaluation],
+) -> StageMetrics:
+    """The scores of a stage; what is computed here goes before what an evaluator says under the same name."""
+    measured = stage_metrics(stage_type, attributes, metadata, retrieved)
+    if not evaluations:
+        return measured
+    said = evaluation_scores(stage_type, evaluations)
+    return StageMetrics({**said.scores, **measured.scores}, (*measured.bad, *said.bad))
 
 
 def _derived_event(item: Derived, metadata: dict[str, Value], notes: list[Note]) -> StageEvent:
@@ -192,7 +219,7 @@ def _payload_ref(node: Node, side: str) -> PayloadRef | None:
     if isinstance(said, str):
         return PayloadRef.parse(said)
     if side not in identity:
-        return None
+        return PayloadRef("span", side, "json") if f"{side}_messages" in identity else None
     kind = "json" if "json" in str(identity.get(f"{side}_type", "")) else "text"
     return PayloadRef("span", side, kind)
 

@@ -10,12 +10,12 @@ from functools import lru_cache
 
 from ..model import Attributes, Span, Value
 from ..text import clean_text
-from . import evalvault, openinference
+from . import evalvault, genai, openinference
 from .coerce import Coerce
 from .rules import Dialect, Part, Unfold
 
 # By rank (conventions, "precedence").
-DIALECTS: tuple[Dialect, ...] = (evalvault.DIALECT, openinference.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (evalvault.DIALECT, openinference.DIALECT, genai.DIALECT)
 
 _TYPINGS = tuple((dialect.name, typing) for dialect in DIALECTS for typing in dialect.typings)
 _DERIVES = tuple(dialect.derive for dialect in DIALECTS if dialect.derive)
@@ -73,6 +73,8 @@ class Reading:
 def read(span: Span, *, is_root: bool) -> Reading:
     """Everything the conventions make of `span`. Pure; never raises, whatever the attributes hold."""
     attributes = span.attributes
+    if span.events and (content := genai.event_content(span.events)):
+        attributes = {**content, **attributes}
     stage_type, source, conflict = classify(attributes, is_root=is_root)
     reading = Reading(stage_type, source, source == _EXPLICIT, conflict)
     _walk(attributes, reading)

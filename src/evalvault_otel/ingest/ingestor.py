@@ -9,15 +9,16 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ..errors import InvalidInput, Unavailable
-from ..model import Reject
+from ..errors import Unavailable
 from ..settings import Settings
-from ..store import Store, TraceBatch, Written
-from ..wire import Decoded, protobuf
+from ..store import Store
+from ..wire import Decoded
 from ..wire.answer import Accepted
-from .grouping import Grouped, group, merge
+from .commit import Committer, accepted
+from .grouping import Grouped, group
+from .replay import open_backlog
 from .telemetry import IngestTelemetry
 
 _LOG = logging.getLogger(__name__)
@@ -37,9 +38,10 @@ class Ingestor:
     """The one way into the store. Start it, submit from any thread, stop it: a stop stores what is waiting."""
 
     def __init__(self, store: Store, settings: Settings, telemetry: IngestTelemetry) -> None:
-        self._store = store
         self._settings = settings
         self._telemetry = telemetry
+        self._committer = Committer(store, telemetry)
+        self._backlog = open_backlog(store, self._committer, settings, telemetry)
         self._queue: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._queued = 0
@@ -47,17 +49,24 @@ class Ingestor:
         self._thread = threading.Thread(target=self._run, name="evalvault-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to store."""
+        """Begin to store, and to replay what waits in the spool."""
+        if self._backlog is not None:
+            self._backlog.start()
         self._thread.start()
 
     def stop(self, patience_s: float | None = None) -> None:
-        """Refuse new requests, store those that wait, then return: after `patience_s` seconds in any case."""
+        """Refuse new requests, store those that wait (in the spool, if storage is away), then return.
+
+        It returns after `patience_s` seconds in any case.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join(patience_s)
         if self._thread.is_alive():
             _LOG.warning("storage did not take what was waiting within %g s: clients will send it again", patience_s)
+        elif self._backlog is not None:
+            self._backlog.stop()
 
     def wait_for_room(self, patience_s: float) -> None:
         """Return when little enough waits: decoded requests are several times as large as their bytes.
@@ -77,7 +86,7 @@ class Ingestor:
         Raises:
             Unavailable: the server is shutting down.
         """
-        waiting = _Waiting(decoded, group(decoded.spans), size)
+        waiting = _Waiting(decoded, group(decoded.spans, decoded.logs), size)
         with self._changed:
             if self._stopping:
                 raise Unavailable("the server is shutting down")
@@ -92,20 +101,39 @@ class Ingestor:
     def _run(self) -> None:
         while requests := self._next_group():
             started = time.perf_counter()
-            self._answer(requests)
+            try:
+                self._answer(requests)
+            except Exception as exc:  # noqa: BLE001 - every waiting request gets its answer
+                _LOG.exception("%d requests could not be stored", len(requests))
+                for request in requests:
+                    if not request.answer.done():
+                        request.answer.set_exception(exc)
             self._telemetry.commit_seconds.observe(time.perf_counter() - started)
             self._telemetry.commit_requests.observe(len(requests))
 
     def _answer(self, requests: list[_Waiting]) -> None:
-        """Store requests and answer each of them, whatever happens."""
-        try:
-            self._commit(requests)
-        except Exception as exc:  # noqa: BLE001 - every waiting request gets its answer
-            for request in requests:
-                if not request.answer.done():
-                    request.answer.set_exception(exc)
-            if not isinstance(exc, Unavailable):
-                _LOG.exception("%d requests could not be stored", len(requests))
+        """Store requests, or keep them in the spool while storage is away, and answer each of them."""
+        received_ns = time.time_ns()
+        late = requests
+        if self._backlog is None or not self._backlog.is_away():
+            late = self._commit(requests, received_ns)
+        if late and self._backlog is not None:
+            outcomes = self._backlog.keep([request.decoded for request in late], received_ns)
+            for request, problem in zip(late, outcomes, strict=True):
+                _give(request.answer, accepted(request.decoded.rejects) if problem is None else problem)
+
+    def _commit(self, requests: list[_Waiting], received_ns: int) -> list[_Waiting]:
+        """Store requests and answer them; returns those that wait for the spool because storage is away."""
+        late: list[_Waiting] = []
+        for request, outcome in self._committer.commit(requests, received_ns):
+            if self._backlog is not None and isinstance(outcome, Unavailable):
+                self._backlog.fails(outcome)
+                late.append(request)
+            else:
+                _give(request.answer, outcome)
+        if self._backlog is not None and not late:
+            self._backlog.works()
+        return late
 
     def _next_group(self) -> list[_Waiting]:
         """Wait for requests, a little longer for more of them; empty when stopping and nothing is left."""
@@ -124,63 +152,9 @@ class Ingestor:
             self._changed.notify_all()
             return taken
 
-    def _commit(self, requests: list[_Waiting]) -> None:
-        """Store requests together; if that fails for something in one of them, each on its own."""
-        try:
-            rejects = [reject for request in requests for reject in request.decoded.rejects]
-            self._store_spans(requests, rejects)
-        except Unavailable:
-            raise
-        except Exception as exc:
-            if len(requests) > 1:
-                for request in requests:
-                    self._answer([request])
-                return
-            if not isinstance(exc, InvalidInput):
-                raise
-            refused = self._salvage(requests[0])
-        else:
-            refused = []
-        for request in requests:
-            request.answer.set_result(_accepted([*request.decoded.rejects, *refused]))
 
-    def _store_spans(self, requests: list[_Waiting], rejects: list[Reject]) -> None:
-        grouped = merge([request.grouped for request in requests])
-        written = self._store.write(grouped.traces, rejects, time.time_ns())
-        self._count(grouped.traces, written, grouped.duplicates, grouped.conflicts, len(rejects))
-
-    def _salvage(self, request: _Waiting) -> list[Reject]:
-        """Store a request span by span where the database refuses some of them; what it refuses is rejected."""
-        grouped = request.grouped
-        self._count([], Written(0, grouped.duplicates, grouped.conflicts), 0, 0, 0)
-        refused: list[Reject] = []
-        for batch in grouped.traces:
-            for span in batch.spans:
-                # Span by span the trace is not whole: the background assembler puts it together.
-                alone = replace(batch, spans=(span,), assembly=None, missing_parent=True)
-                try:
-                    written = self._store.write([alone], [], time.time_ns())
-                    self._count([], written, 0, 0, 0)
-                except InvalidInput as exc:
-                    refused.append(Reject(str(exc), protobuf.encode([span])))
-        rejects = [*request.decoded.rejects, *refused]
-        self._store.write([], rejects, time.time_ns())
-        self._count([], Written(0, 0, 0), 0, 0, len(rejects))
-        return refused
-
-    def _count(self, traces: list[TraceBatch], written: Written, duplicates: int, conflicts: int, rejects: int) -> None:
-        spans = self._telemetry.spans
-        spans.labels("stored").inc(written.stored)
-        spans.labels("duplicate").inc(written.duplicates + duplicates)
-        spans.labels("rejected").inc(rejects)
-        self._telemetry.conflicts.inc(written.conflicts + conflicts)
-        whole = sum(batch.assembly is not None for batch in traces)
-        self._telemetry.assembled.labels("ingest").inc(whole)
-
-
-def _accepted(rejects: list[Reject]) -> Accepted:
-    if not rejects:
-        return Accepted()
-    reasons = list(dict.fromkeys(reject.reason for reject in rejects))
-    more = f" (and {len(reasons) - 3} more reasons)" if len(reasons) > 3 else ""  # noqa: PLR2004 - enough to see why
-    return Accepted(len(rejects), "; ".join(reasons[:3]) + more)
+def _give(answer: Future[Accepted], outcome: Accepted | Exception) -> None:
+    if isinstance(outcome, Exception):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

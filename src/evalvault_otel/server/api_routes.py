@@ -3,7 +3,8 @@
 Run ids may hold `/` and `@`: they are the rest of the path, so they need no escaping beyond what URLs ask for.
 """
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -11,8 +12,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from ..analysis.bottlenecks import in_tree_order
-from ..analysis.figures import iso
+from ..analysis.figures import iso, nanoseconds
 from ..analysis.metrics import RunMetrics, run_metrics
+from ..analysis.reject_json import RejectDetailJson, reject_detail_json, reject_json
 from ..analysis.render import to_json, to_markdown
 from ..analysis.report import ReportOptions, debug_report
 from ..analysis.report_model import DebugReport
@@ -21,9 +23,20 @@ from ..analysis.summary import Summary, summarize
 from ..analysis.thresholds import load_limits
 from ..model import AssetUse, Finding
 from ..store import Store
-from ..store.records import MetricFilter, RunFilter, StageFilter, Trace
+from ..store.records import MetricFilter, RejectFilter, RunFilter, StageFilter, Trace
 from ..wire import otlp_json
-from .api_models import AssetJson, EventList, FindingJson, RunJson, RunList, TraceJson, TreeStage, run_json
+from .api_models import (
+    AssetJson,
+    EventList,
+    FindingJson,
+    RejectList,
+    RunJson,
+    RunList,
+    TraceJson,
+    TreeStage,
+    log_event_json,
+    run_json,
+)
 
 router = APIRouter(prefix="/api")
 
@@ -56,21 +69,8 @@ def runs(  # noqa: PLR0913, PLR0917 - one parameter per filter
     cursor: Cursor = None,
 ) -> Response:
     """Only runs that hold a trace are listed, with exact counts."""
-    page = store.runs(RunFilter(service, kind, _ns(since), _ns(until), q), limit, cursor)
+    page = store.runs(RunFilter(service, kind, nanoseconds(since), nanoseconds(until), q), limit, cursor)
     return _json(RunList(list(map(run_json, page.items)), page.total, len(page.items), page.next_cursor))
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST_NS = (1 << 63) - 1
-
-
-def _ns(time: datetime | None) -> int | None:
-    """A time in nanoseconds, at most what a database holds; one without a zone is UTC."""
-    if time is None:
-        return None
-    moment = time if time.tzinfo else time.replace(tzinfo=UTC)
-    microseconds = (moment - _EPOCH) // timedelta(microseconds=1)
-    return max(-_LATEST_NS, min(microseconds * 1000, _LATEST_NS))
 
 
 @router.get("/runs/{run_id:path}", response_model=RunJson, summary="One run")
@@ -141,16 +141,39 @@ def debug(
 def trace(
     store: StoreOf,
     trace_id: str,
-    spans: Annotated[bool, Query(description="add the archived spans, as OTLP/JSON")] = False,  # noqa: FBT002 - a query parameter
+    spans: Annotated[bool, Query(description="add the archived spans, as OTLP/JSON, and log events")] = False,  # noqa: FBT002 - a query parameter
 ) -> Response:
     """The stage tree, asset uses and findings of a trace."""
     trace_id = trace_id.lower()
     found = store.trace(trace_id)
-    archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id))) if spans else None
-    return _json(_trace_json(store, found, archive))
+    shown = _trace_json(store, found)
+    if spans:
+        archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id)))
+        shown = replace(shown, spans=archive, log_events=list(map(log_event_json, store.logs(trace_id))))
+    return _json(shown)
 
 
-def _trace_json(store: Store, trace: Trace, archive: Any) -> TraceJson:
+@router.get("/rejects", response_model=RejectList, summary="What could not be stored, the latest first")
+def rejects(  # noqa: PLR0913, PLR0917 - one parameter per filter
+    store: StoreOf,
+    since: Annotated[datetime | None, Query(description="received from this time on (UTC)")] = None,
+    signal: Annotated[str | None, Query(description="`traces` or `logs`")] = None,
+    q: Annotated[str | None, Query(description="part of the reason")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Spans and log records that can never be stored, with the reason and who sent them."""
+    page = store.rejects(RejectFilter(nanoseconds(since), q, signal), limit, cursor)
+    return _json(RejectList(list(map(reject_json, page.items)), len(page.items), page.next_cursor))
+
+
+@router.get("/rejects/{reject_id}", response_model=RejectDetailJson, summary="One reject with its payload")
+def reject(store: StoreOf, reject_id: int) -> Response:
+    """The payload as OTLP/JSON where it can be read, as the text that came, or as base64."""
+    return _json(reject_detail_json(store.reject(reject_id)))
+
+
+def _trace_json(store: Store, trace: Trace) -> TraceJson:
     part = next((part for part in trace.parts if part.run_id == trace.run_id), None)
     tree = in_tree_order(store.trace_stages(trace.trace_id))
     return TraceJson(
@@ -167,7 +190,6 @@ def _trace_json(store: Store, trace: Trace, archive: Any) -> TraceJson:
         stages=[TreeStage(depth, stage_json(stage)) for stage, depth in tree],
         assets=[_asset_json(use) for use in store.asset_uses(trace.trace_id)],
         findings=[_finding_json(finding) for finding in store.findings(trace.trace_id)],
-        spans=archive,
     )
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from ..errors import Unavailable
+from ..errors import SettingsError, Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, split_address
-from ..store import Pauses, Store, open_store
+from ..store import Pauses, RejectBounds, Store, open_store
 from .api import create_api
 from .keys import Keys
 from .loop import EventLoop
@@ -29,22 +29,24 @@ _CLIENTS_SHARE = 0.5
 _LAST_WORDS_S = 0.5
 
 
-def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
+def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorRegistry | None = None) -> "Server":
     """A server that has bound its addresses and is not serving yet.
 
-    With `reuse_port` several processes can have the same addresses and share what comes in.
+    With `reuse_port` several processes can have the same addresses and share what comes in. `figures` is what
+    `/metrics` shows, by default the figures of this server alone.
 
     Raises:
         OSError: an address is taken.
         SettingsError, MissingExtra: the database, the keys or the certificate of the settings cannot work.
     """
     keys, tls = Keys.of(settings), Tls.of(settings)
-    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), settings.max_rejects)
+    bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
+    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
     registry = CollectorRegistry()
     telemetry = IngestTelemetry(registry)
     ingestor = Ingestor(store, settings, telemetry)
     receiver = Receiver(ingestor, settings, telemetry, keys)
-    api = create_api(store, registry, keys)
+    api = create_api(store, figures or registry, keys)
     loop = EventLoop()
     try:
         frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))
@@ -126,6 +128,9 @@ class Server:
                 self.store.migrate()
             except Unavailable:
                 continue
+            except SettingsError as exc:
+                _LOG.error("%s", exc)
+                return
             _LOG.warning("storage is back")
             return
 

@@ -152,12 +152,17 @@ class Receiver:
         self._ingestor.wait_for_room(deadline - time.monotonic())
         plain = inflate(body, request.content_encoding, self._settings.max_request_bytes)
         decoded = _DECODE[request.encoding](plain)
-        rejects = [replace(reject, transport=request.transport, peer=request.peer) for reject in decoded.rejects]
-        if decoded.spans or rejects:
-            return self._ingestor.submit(Decoded(decoded.spans, rejects), len(plain))
+        if decoded.spans or decoded.logs or decoded.rejects or decoded.others:
+            return self._ingestor.submit(_with_sender(decoded, request), len(plain))
         nothing: Future[Accepted] = Future()
         nothing.set_result(Accepted())
         return nothing
+
+
+def _with_sender(decoded: Decoded, request: Export) -> Decoded:
+    transport, peer = request.transport, request.peer
+    rejects = [replace(reject, transport=transport, peer=peer) for reject in decoded.rejects]
+    return replace(decoded, rejects=rejects, transport=transport, peer=peer)
 
 
 def _settle(waiting: asyncio.Future[Accepted], done: Future[Accepted]) -> None:

@@ -53,6 +53,13 @@ SPAN = _table(
     "trace_id span_id parent_span_id name kind start_ns end_ns status_code status_message attributes events links "
     "dropped_attributes dropped_events dropped_links flags trace_state resource_id scope_id received_ns",
 )
+LOG_EVENT = _table(
+    "log_event",
+    2,
+    "trace_id id span_id name time_ns observed_ns severity severity_text body attributes dropped_attributes flags "
+    "resource_id scope_id received_ns",
+    json="body attributes",
+)
 STAGE_EVENT = _table(
     "stage_event",
     2,
@@ -67,16 +74,21 @@ RUN_TRACE = _table(
     "run_trace",
     2,
     "trace_id run_id service name started_ns finished_ns stages errors stage_types tokens_in tokens_out cost_total "
-    "metadata",
+    "metadata run_name run_kind dataset dataset_version",
 )
 TRACE = _table(
     "trace",
     1,
     "trace_id run_id root_span_id first_ns last_ns span_count dirty dirty_since_ns due_ns assemblies mapping_version "
-    "assembled_ns received_ns",
+    "assembled_ns received_ns log_count",
 )
-REJECT = _table("reject", 0, "received_ns transport peer reason size payload")
-RUN = _table("run", 1, "run_id name kind dataset dataset_version service first_ns last_ns")
+REJECT = _table("reject", 0, "received_ns transport peer reason size payload signal encoding count upto_bytes")
+RUN = _table(
+    "run",
+    1,
+    "run_id name kind dataset dataset_version service first_ns last_ns name_by kind_by dataset_by dataset_version_by "
+    "service_by",
+)
 
 # Written as NULL, and put back by the view `v_stage`.
 _USUAL_TYPE_SOURCE = "attribute:evalvault.stage.type"
@@ -283,6 +295,10 @@ def run_trace_row(part: RunTrace, shared: Attributes) -> tuple[Any, ...]:
         part.tokens_out,
         part.cost_total,
         plain_json(shared) if shared else None,
+        part.run_name,
+        part.run_kind,
+        part.dataset,
+        part.dataset_version,
     )
 
 
@@ -307,24 +323,3 @@ def derived_rows(assemblies: Iterable[Assembly]) -> dict[Table, list[tuple[Any, 
         rows[ASSET_USE] += map(asset_use_row, assembly.asset_uses)
         rows[FINDING] += map(finding_row, assembly.findings)
     return rows
-
-
-def run_rows(assemblies: Iterable[Assembly]) -> list[tuple[Any, ...]]:
-    """One row per run named by some traces, in run id order: the widest times, and what the latest trace said."""
-    merged: dict[str, tuple[Any, ...]] = {}
-    parts = [part for assembly in assemblies for part in assembly.runs]
-    for part in sorted(parts, key=lambda p: (p.run_id, p.finished_ns, p.trace_id)):
-        said = (part.run_name, part.run_kind, part.dataset, part.dataset_version)
-        before = merged.get(part.run_id)
-        if before is None:
-            merged[part.run_id] = (part.run_id, *said, part.service, part.started_ns, part.finished_ns)
-        else:
-            kept = [new or old for new, old in zip(said, before[1:5], strict=True)]
-            merged[part.run_id] = (
-                part.run_id,
-                *kept,
-                part.service,
-                min(before[6], part.started_ns),
-                max(before[7], part.finished_ns),
-            )
-    return list(merged.values())

@@ -1,27 +1,30 @@
 """The writing half of a store: one flow for every database, over a handful of primitives.
 
 Dictionary rows (resources, scopes, assets) go first, in a transaction of their own. Then, in one transaction: claims on
-traces, spans, marks on older traces, derived rows, rejects, runs. Every step takes its rows in key order and every
-writer takes the steps in this order, so writers cannot wait for each other in a circle; the run rows, which all writers
-share, come last and are held only until the commit.
+traces, spans, log events, marks on older traces, derived rows, rejects, runs. Every step takes its rows in key order
+and every writer takes the steps in this order, so writers cannot wait for each other in a circle; the run rows, which
+all writers share, come last and are held only until the commit.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..errors import Unavailable
-from ..model import Assembly, Reject, Resource, Scope, Span
-from ..text import clean_text
-from . import rows
+from ..model import Assembly, LogEvent, Reject, Resource, Scope, Span
+from . import rejecting, rows, runs
+from .archive import read_logs, read_spans
 from .base import Assemble, TraceBatch, Written
+from .log_rows import log_row
 from .queries import SqlQueries
+from .rejecting import RejectBounds
 from .rows import Table
 
 # Version of conventions and assembly rules that made the derived rows; raise it when they change.
-MAPPING_VERSION = 1
+MAPPING_VERSION = 2
 
 _MAX_KNOWN = 100_000
 
@@ -40,7 +43,10 @@ _LATEST = f"""({_SINCE}) + {_PAUSE} * (
 
 _MARK_TRACE = f"""
     span_count = trace.span_count + excluded.span_count,
+    log_count = trace.log_count + excluded.log_count,
     root_span_id = COALESCE(trace.root_span_id, excluded.root_span_id),
+    received_ns = CASE WHEN excluded.received_ns > trace.received_ns THEN excluded.received_ns
+        ELSE trace.received_ns END,
     dirty_since_ns = {_SINCE},
     due_ns = CASE WHEN {_LATEST} < {_NEXT} THEN {_LATEST} ELSE {_NEXT} END,
     dirty = excluded.dirty
@@ -59,21 +65,12 @@ _ASSEMBLED_TRACE = """
     assembled_ns = excluded.assembled_ns
 """
 
-# The latest trace of a run says what the run is called; times only widen.
-_MERGE_RUN = """
-    name = CASE WHEN excluded.last_ns >= run.last_ns THEN COALESCE(excluded.name, run.name)
-        ELSE COALESCE(run.name, excluded.name) END,
-    kind = CASE WHEN excluded.last_ns >= run.last_ns THEN COALESCE(excluded.kind, run.kind)
-        ELSE COALESCE(run.kind, excluded.kind) END,
-    dataset = CASE WHEN excluded.last_ns >= run.last_ns THEN COALESCE(excluded.dataset, run.dataset)
-        ELSE COALESCE(run.dataset, excluded.dataset) END,
-    dataset_version = CASE WHEN excluded.last_ns >= run.last_ns
-        THEN COALESCE(excluded.dataset_version, run.dataset_version)
-        ELSE COALESCE(run.dataset_version, excluded.dataset_version) END,
-    service = CASE WHEN excluded.last_ns >= run.last_ns THEN excluded.service ELSE run.service END,
-    first_ns = CASE WHEN excluded.first_ns < run.first_ns THEN excluded.first_ns ELSE run.first_ns END,
-    last_ns = CASE WHEN excluded.last_ns > run.last_ns THEN excluded.last_ns ELSE run.last_ns END
-"""
+# What every write that adds to a trace changes, and every assembly of it.
+_STATE = "span_count, log_count, assemblies, received_ns"
+_IS_DIRTY = f"SELECT {_STATE} FROM trace WHERE trace_id = ? AND dirty"  # noqa: S608 - our own names
+_NOT_DIRTY = "UPDATE trace SET dirty = ?, dirty_since_ns = NULL, due_ns = NULL WHERE trace_id = ?"
+# A trace that grows while it is assembled is assembled again, at last with its writers waiting.
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +99,8 @@ class Transaction(Protocol):
     def count_conflicts(self, span_rows: Sequence[tuple[Any, ...]]) -> int:
         """How many of these span rows differ in content from the stored row of the same key."""
 
-    def lock_dirty(self, trace_id: str) -> bool:
-        """Lock the trace row if it is marked for assembly; False when it is not or another process holds it."""
+    def lock_dirty(self, sql: str, trace_id: str) -> list[tuple[Any, ...]]:
+        """Rows of a query of one trace row, which other writers cannot change until this transaction ends."""
 
     def fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Rows of a query with `?` parameters."""
@@ -112,12 +109,20 @@ class Transaction(Protocol):
         """Run a statement with `?` parameters."""
 
 
+@dataclass(frozen=True, slots=True)
+class Assembling:
+    """The right to assemble a trace: where to read it, and how to begin what replaces its derived rows."""
+
+    reading: Transaction
+    begin: Callable[[], AbstractContextManager[Transaction]]
+
+
 class SqlStore(SqlQueries):
     """Writes of a store; a database adds `_begin` and a `Transaction`."""
 
-    def __init__(self, pauses: Pauses, max_rejects: int) -> None:
+    def __init__(self, pauses: Pauses, rejects: RejectBounds) -> None:
         self._pauses = pauses
-        self._max_rejects = max_rejects
+        self._reject_bounds = rejects
         # Ids of dictionary rows known to be committed; only a saving, so it is simply emptied when large.
         self._known: set[str] = set()
 
@@ -132,6 +137,13 @@ class SqlStore(SqlQueries):
     def _snapshot(self) -> AbstractContextManager[Transaction]:
         """A transaction for reading only; it never waits for writers."""
 
+    @abstractmethod
+    def _assembling(self, trace_id: str) -> AbstractContextManager[Assembling | None]:
+        """The right to assemble a trace until the end of the context; None when another process has it.
+
+        Reading needs not be of one moment: `reassemble` compares the state of the trace before and after.
+        """
+
     def write(self, traces: Sequence[TraceBatch], rejects: Sequence[Reject], received_ns: int) -> Written:
         """See `Store.write`."""
         try:
@@ -145,9 +157,9 @@ class SqlStore(SqlQueries):
         self._write_dictionaries(_dictionary_rows(traces, self._known))
         with self._begin(durable=True) as tx:
             written = self._write_traces(tx, traces, received_ns)
-            self._write_rejects(tx, rejects, received_ns)
-            _merge_runs(tx, written.fresh)
-        return Written(written.stored, written.duplicates, written.conflicts)
+            rejecting.write(tx, self.dialect, self._reject_bounds, rejects, received_ns)
+            runs.merge_new(tx, written.fresh)
+        return written.counts
 
     def _write_dictionaries(self, dictionary: Mapping[Table, Sequence[tuple[Any, ...]]]) -> None:
         """Add unknown resources, scopes and assets, in a transaction of their own.
@@ -166,92 +178,136 @@ class SqlStore(SqlQueries):
 
     def _write_traces(self, tx: Transaction, traces: Sequence[TraceBatch], received_ns: int) -> "_Progress":
         if not traces:
-            return _Progress((), 0, 0, 0)
+            return _Progress((), Written(0, 0, 0))
         claimed = tx.insert_missing(rows.TRACE, [self._trace_row(batch, received_ns) for batch in traces])
         fresh = [batch for batch in traces if (batch.trace_id,) in claimed]
         older = [batch for batch in traces if (batch.trace_id,) not in claimed]
-        tx.insert(rows.SPAN, _span_rows(fresh, received_ns))
-        stored, duplicates, conflicts = self._write_older(tx, older, received_ns)
+        spans, logs = _span_rows(fresh, received_ns), _log_rows(fresh, received_ns)
+        tx.insert(rows.SPAN, spans)
+        tx.insert(rows.LOG_EVENT, logs)
+        grown = self._write_older(tx, older, received_ns)
         assemblies = tuple(batch.assembly for batch in fresh if batch.assembly is not None)
         for table, new_rows in rows.derived_rows(assemblies).items():
             tx.insert(table, new_rows)
-        return _Progress(assemblies, stored + sum(len(batch.spans) for batch in fresh), duplicates, conflicts)
+        counts = replace(grown, stored=grown.stored + len(spans), logs_stored=grown.logs_stored + len(logs))
+        return _Progress(assemblies, counts)
 
-    def _write_older(self, tx: Transaction, older: list[TraceBatch], received_ns: int) -> tuple[int, int, int]:
-        """Spans of traces that exist: add what is new, count the rest, mark the changed traces."""
+    def _write_older(self, tx: Transaction, older: list[TraceBatch], received_ns: int) -> Written:
+        """What came for traces that exist: add what is new, count the rest, mark the changed traces."""
         if not older:
-            return 0, 0, 0
-        incoming = _span_rows(older, received_ns)
-        added = tx.insert_missing(rows.SPAN, incoming)
-        repeated = [row for row in incoming if row[:2] not in added]
+            return Written(0, 0, 0)
+        spans, logs = _span_rows(older, received_ns), _log_rows(older, received_ns)
+        added = tx.insert_missing(rows.SPAN, spans) if spans else set()
+        logged = tx.insert_missing(rows.LOG_EVENT, logs) if logs else set()
+        repeated = [row for row in spans if row[:2] not in added]
         conflicts = tx.count_conflicts(repeated) if repeated else 0
-        grown: dict[str, int] = {}
-        for trace_id, _ in added:
-            grown[trace_id] = grown.get(trace_id, 0) + 1
+        new_spans, new_logs = (Counter(trace_id for trace_id, _ in keys) for keys in (added, logged))
         marks = [
-            self._mark_row(batch, grown[batch.trace_id], received_ns) for batch in older if batch.trace_id in grown
+            self._mark_row(batch, new_spans[batch.trace_id], new_logs[batch.trace_id], received_ns)
+            for batch in older
+            if new_spans[batch.trace_id] or new_logs[batch.trace_id]
         ]
         tx.merge(rows.TRACE, marks, _MARK_TRACE)
-        return len(added), len(repeated), conflicts
+        return Written(len(added), len(repeated), conflicts, len(logged), len(logs) - len(logged))
 
     def _trace_row(self, batch: TraceBatch, received_ns: int) -> tuple[Any, ...]:
         if batch.assembly is not None:
-            return _assembled_row(batch.assembly, len(batch.spans), received_ns)
-        return self._mark_row(batch, len(batch.spans), received_ns)
+            return _assembled_row(batch.assembly, len(batch.spans), len(batch.logs), received_ns)
+        return self._mark_row(batch, len(batch.spans), len(batch.logs), received_ns)
 
-    def _mark_row(self, batch: TraceBatch, span_count: int, received_ns: int) -> tuple[Any, ...]:
+    def _mark_row(self, batch: TraceBatch, span_count: int, log_count: int, received_ns: int) -> tuple[Any, ...]:
         waits = batch.missing_root or batch.missing_parent
         due_ns = received_ns + (self._pauses.quiet_ns if waits else self._pauses.settle_ns)
         root = min((span.span_id for span in batch.spans if not span.parent_span_id), default=None)
-        counts = (span_count, True, received_ns, due_ns, 0, None, None, received_ns)
+        counts = (span_count, True, received_ns, due_ns, 0, None, None, received_ns, log_count)
         return (batch.trace_id, None, root, None, None, *counts)
-
-    def _write_rejects(self, tx: Transaction, rejects: Sequence[Reject], received_ns: int) -> None:
-        if not rejects:
-            return
-        tx.insert(rows.REJECT, [_reject_row(reject, received_ns) for reject in rejects])
-        tx.execute("DELETE FROM reject WHERE id <= (SELECT MAX(id) FROM reject) - ?", (self._max_rejects,))
 
     def reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
         """See `Store.reassemble`."""
-        with self._begin(durable=False) as tx:
-            if not tx.lock_dirty(trace_id):
+        for _ in range(_TRIES):
+            done = self._reassemble(trace_id, assemble, now_ns)
+            if done is not None:
+                return done
+        return self._reassemble_locked(trace_id, assemble, now_ns)
+
+    def _reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool | None:
+        """Assemble while nobody waits; None when the trace grew meanwhile, so that nothing was replaced."""
+        with self._assembling(trace_id) as claim:
+            seen = claim.reading.fetch(_IS_DIRTY, (trace_id,)) if claim else []
+            if claim is None or not seen:
                 return False
-            assembly = assemble(_read_spans(tx, trace_id))
-            for table in rows.DERIVED:
-                tx.execute(f"DELETE FROM {table.name} WHERE trace_id = ?", (trace_id,))  # noqa: S608 - our own names
-            tx.insert_missing(rows.ASSET, _asset_rows([assembly]))
-            for table, new_rows in rows.derived_rows([assembly]).items():
-                tx.insert(table, new_rows)
-            tx.merge(rows.TRACE, [_assembled_row(assembly, 0, now_ns)], _ASSEMBLED_TRACE)
-            _merge_runs(tx, [assembly])
-        return True
+            assembly = _assembly_of(claim.reading, trace_id, assemble)
+            with claim.begin() as tx:
+                state = tx.lock_dirty(_IS_DIRTY, trace_id)
+                if state == seen:
+                    return _replace_derived(tx, trace_id, assembly, now_ns)
+                return None if state else False
+
+    def _reassemble_locked(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
+        """Assemble while writers of the trace wait."""
+        with self._assembling(trace_id) as claim:
+            if claim is None:
+                return False
+            with claim.begin() as tx:
+                if not tx.lock_dirty(_IS_DIRTY, trace_id):
+                    return False
+                return _replace_derived(tx, trace_id, _assembly_of(tx, trace_id, assemble), now_ns)
 
     def spans(self, trace_id: str) -> list[Span]:
         """See `Store.spans`."""
         with self._snapshot() as tx:
-            return _read_spans(tx, trace_id)
+            return read_spans(tx, trace_id)
+
+    def logs(self, trace_id: str) -> list[LogEvent]:
+        """See `Store.logs`."""
+        with self._snapshot() as tx:
+            return read_logs(tx, trace_id)
+
+
+def _assembly_of(tx: Transaction, trace_id: str, assemble: Assemble) -> Assembly | None:
+    """The assembly of what is stored of a trace; None while no span is."""
+    spans = read_spans(tx, trace_id)
+    return assemble(spans, read_logs(tx, trace_id)) if spans else None
+
+
+def _replace_derived(tx: Transaction, trace_id: str, assembly: Assembly | None, now_ns: int) -> bool:
+    """Put an assembly in the place of what was derived before; without one only the mark goes."""
+    if assembly is None:
+        tx.execute(_NOT_DIRTY, (False, trace_id))
+        return False
+    before = runs.said_before(tx, trace_id)
+    for table in rows.DERIVED:
+        tx.execute(f"DELETE FROM {table.name} WHERE trace_id = ?", (trace_id,))  # noqa: S608 - our own names
+    tx.insert_missing(rows.ASSET, _asset_rows([assembly]))
+    for table, new_rows in rows.derived_rows([assembly]).items():
+        tx.insert(table, new_rows)
+    tx.merge(rows.TRACE, [_assembled_row(assembly, 0, 0, now_ns)], _ASSEMBLED_TRACE)
+    runs.replace(tx, before, assembly.runs)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
     fresh: tuple[Assembly, ...]
-    stored: int
-    duplicates: int
-    conflicts: int
+    counts: Written
 
 
 def _span_rows(batches: Iterable[TraceBatch], received_ns: int) -> list[tuple[Any, ...]]:
     return [rows.span_row(span, received_ns) for batch in batches for span in batch.spans]
 
 
+def _log_rows(batches: Iterable[TraceBatch], received_ns: int) -> list[tuple[Any, ...]]:
+    return [log_row(event, received_ns) for batch in batches for event in batch.logs]
+
+
 def _dictionary_rows(traces: Sequence[TraceBatch], known: set[str]) -> dict[Table, list[tuple[Any, ...]]]:
     resources: dict[str, Resource] = {}
     scopes: dict[str, Scope] = {}
     for batch in traces:
-        for span in batch.spans:
-            resources[span.resource.id] = span.resource
-            scopes[span.scope.id] = span.scope
+        made: tuple[Span | LogEvent, ...] = (*batch.spans, *batch.logs)
+        for item in made:
+            resources[item.resource.id] = item.resource
+            scopes[item.scope.id] = item.scope
     assets = _asset_rows(batch.assembly for batch in traces if batch.assembly is not None)
     found = {
         rows.RESOURCE: [rows.resource_row(resources[key]) for key in sorted(resources.keys() - known)],
@@ -266,41 +322,6 @@ def _asset_rows(assemblies: Iterable[Assembly]) -> list[tuple[Any, ...]]:
     return [found[key] for key in sorted(found)]
 
 
-def _assembled_row(assembly: Assembly, span_count: int, now_ns: int) -> tuple[Any, ...]:
+def _assembled_row(assembly: Assembly, span_count: int, log_count: int, now_ns: int) -> tuple[Any, ...]:
     identity = (assembly.trace_id, assembly.run_id, assembly.root_span_id, assembly.first_ns, assembly.last_ns)
-    return (*identity, span_count, False, None, None, 1, MAPPING_VERSION, now_ns, now_ns)
-
-
-def _reject_row(reject: Reject, received_ns: int) -> tuple[Any, ...]:
-    reason = clean_text(reject.reason)
-    return (received_ns, reject.transport, clean_text(reject.peer), reason, len(reject.payload), reject.payload)
-
-
-def _merge_runs(tx: Transaction, assemblies: Sequence[Assembly]) -> None:
-    run_rows = rows.run_rows(assemblies)
-    if run_rows:
-        tx.merge(rows.RUN, run_rows, _MERGE_RUN)
-
-
-_SELECT_SPANS = """
-SELECT trace_id, span_id, parent_span_id, name, kind, start_ns, end_ns, status_code, status_message,
-    CAST(attributes AS TEXT), CAST(events AS TEXT), CAST(links AS TEXT),
-    dropped_attributes, dropped_events, dropped_links, flags, trace_state, resource_id, scope_id
-FROM span WHERE trace_id = ?
-"""
-_SELECT_RESOURCES = """
-SELECT id, CAST(attributes AS TEXT), dropped_attributes, schema_url FROM resource
-WHERE id IN (SELECT resource_id FROM span WHERE trace_id = ?)
-"""
-_SELECT_SCOPES = """
-SELECT id, name, version, CAST(attributes AS TEXT), dropped_attributes, schema_url FROM scope
-WHERE id IN (SELECT scope_id FROM span WHERE trace_id = ?)
-"""
-
-
-def _read_spans(tx: Transaction, trace_id: str) -> list[Span]:
-    resources = {row[0]: rows.resource_of(row) for row in tx.fetch(_SELECT_RESOURCES, (trace_id,))}
-    scopes = {row[0]: rows.scope_of(row) for row in tx.fetch(_SELECT_SCOPES, (trace_id,))}
-    spans = [rows.span_of(row, resources, scopes) for row in tx.fetch(_SELECT_SPANS, (trace_id,))]
-    # Not in SQL: times beyond 2^63 are negative there.
-    return sorted(spans, key=lambda span: (span.start_ns, span.span_id))
+    return (*identity, span_count, False, None, None, 1, MAPPING_VERSION, now_ns, now_ns, log_count)

@@ -1,0 +1,36 @@
+"""What evaluators said of stages: events `gen_ai.evaluation.result` as scores of the stage that they belong to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..conventions.genai import Evaluation, evaluation
+from .metric_values import BadValueError, number
+from .metrics import StageMetrics
+from .nodes import Node
+
+
+def by_stage(nodes: Iterable[Node]) -> Mapping[str, Sequence[Evaluation]]:
+    """Evaluations by the id of the stage whose span, or a span within it, recorded them; in the order of time."""
+    found: dict[str, list[Evaluation]] = {}
+    for node in nodes:
+        for event in node.span.events:
+            said = evaluation(event)
+            if said is not None and node.owner is not None:
+                found.setdefault(node.owner.stage_id, []).append(said)
+    for evaluations in found.values():
+        # Stable: evaluations of one instant keep the order of spans and of events within a span.
+        evaluations.sort(key=lambda item: item.time_ns)
+    return found
+
+
+def evaluation_scores(stage_type: str, evaluations: Iterable[Evaluation]) -> StageMetrics:
+    """Scores as metrics `{stage type}.{evaluation name}`; of several with one name the latest counts."""
+    scores: dict[str, float] = {}
+    bad: list[str] = []
+    for said in evaluations:
+        if said.score is None:
+            continue
+        try:
+            scores[f"{stage_type}.{said.name}"] = number(said.score, f"evaluation {said.name}")
+        except BadValueError as exc:
+            bad.append(f"{stage_type}: {exc}")
+    return StageMetrics(scores, tuple(bad))
