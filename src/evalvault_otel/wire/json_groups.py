@@ -88,6 +88,8 @@ class _Walk:
 
         count = self._size(group)
         scope = self._header(group, read_scope, whole, count) if count else None
+        if count and scope is None:
+            return
         for record in self._objects(group, self._shape.records, of_scope):
             if resource is not None and scope is not None:
                 self._record(record, resource, scope, of_scope)
