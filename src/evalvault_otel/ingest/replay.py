@@ -26,7 +26,6 @@ from .telemetry import IngestTelemetry
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
 _SCAN_S = 5.0
-_STOP_S = 10.0
 # Live requests are stored at the same time, so a group is smaller than one of theirs may be.
 _GROUP_BYTES = 1024 * 1024
 
@@ -86,12 +85,13 @@ class Backlog:
             self.fails(exc)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Return when the group at hand is stored, or cannot be."""
+    def stop(self, patience_s: float | None = None) -> None:
+        """Return when the group at hand is stored, or cannot be, or after `patience_s` seconds."""
         self._stopping.set()
         self._wake.set()
-        self._thread.join(_STOP_S)
-        self._spool.close()
+        self._thread.join(None if patience_s is None else max(0.0, patience_s))
+        if not self._thread.is_alive():
+            self._spool.close()
 
     # For the writer.
 
