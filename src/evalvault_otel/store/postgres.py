@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
 
-from ..errors import Unavailable
+from ..errors import InvalidInput, Unavailable
 from . import rows
 from .base import Assemble, Written
 from .migrations import missing
@@ -259,7 +259,10 @@ def _documents(table: Table, new_rows: Sequence[tuple[Any, ...]]) -> str:
         }
         for row in new_rows
     ]
-    return orjson.dumps(documents).decode()
+    try:
+        return orjson.dumps(documents).decode()
+    except TypeError as exc:
+        raise InvalidInput(f"PostgreSQL would refuse a value: {exc}") from exc
 
 
 def _named_params(sql: str) -> str:
