@@ -46,17 +46,33 @@ class IngestTelemetry:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
-        self.spool_bytes = Gauge("evalvault_spool_bytes", "Bytes in the files of the spool", registry=registry)
-        self.spool_requests = Gauge(
-            "evalvault_spool_requests", "Requests that wait in the spool for the database", registry=registry
-        )
-        self.spooled_requests = Counter(
-            "evalvault_spooled_requests", "Requests acknowledged from the spool", registry=registry
-        )
-        self.replayed_requests = Counter(
-            "evalvault_replayed_requests", "Requests taken from the spool into the database", registry=registry
-        )
+        self.spool = SpoolTelemetry(registry)
         self.assembled = Counter("evalvault_traces_assembled", "Traces assembled", ["path"], registry=registry)
         self.assembly_errors = Counter(
             "evalvault_assembly_errors", "Traces that could not be assembled (a defect: see the log)", registry=registry
         )
+
+
+class SpoolTelemetry:
+    """What waits in the spool of this process, and what went through it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.bytes = Gauge(
+            "evalvault_spool_bytes", "Bytes in the files of the spool", registry=registry, multiprocess_mode="livesum"
+        )
+        self.requests = Gauge(
+            "evalvault_spool_requests",
+            "Requests that wait in the spool for the database",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.show(0, 0)
+        self.spooled = Counter("evalvault_spooled_requests", "Requests acknowledged from the spool", registry=registry)
+        self.replayed = Counter(
+            "evalvault_replayed_requests", "Requests taken from the spool into the database", registry=registry
+        )
+
+    def show(self, in_files: int, requests: int) -> None:
+        """Say what waits now."""
+        self.bytes.set(in_files)
+        self.requests.set(requests)
