@@ -29,9 +29,7 @@ def test_whichever_server_gets_which_span_the_stages_are_the_same(
 
     # When many copies of each come in pieces, in any order, spread over both servers and both protocols
     copies = [(name, new_trace_id()) for name in golden_names() for _ in range(6)]
-    pieces = [
-        piece for name, trace_id in copies for piece in in_pieces(rng, in_trace(golden_spans(name), trace_id))
-    ]
+    pieces = [piece for name, trace_id in copies for piece in in_pieces(rng, in_trace(golden_spans(name), trace_id))]
     ways = [(server, over_grpc) for server in servers for over_grpc in (True, False)]
     at_once([(*way, lot) for way, lot in zip(ways, dealt(rng, pieces, len(ways)), strict=True)])
     wait_assembled(database)

@@ -140,6 +140,11 @@ def under_load(server: Server, clients: int = 4) -> Iterator[list[Stubborn]]:
             done.result(30)
 
 
+def acknowledged_by(senders: list[Stubborn]) -> int:
+    """How many traces are acknowledged so far."""
+    return sum(len(sender.acknowledged) for sender in senders)
+
+
 def test_a_killed_worker_is_replaced_and_nothing_acknowledged_is_lost(
     postgres_url: str, serve: Callable[..., Server]
 ) -> None:
@@ -153,9 +158,10 @@ def test_a_killed_worker_is_replaced_and_nothing_acknowledged_is_lost(
             victim.kill()
             killed.append(victim.pid)
             until(lambda: len([worker for worker in workers(server) if worker.pid not in killed]) == 2)
-            before = sum(len(sender.acknowledged) for sender in senders)
             # Then the others go on meanwhile
-            until(lambda before=before: sum(len(sender.acknowledged) for sender in senders) > before + 5)
+            enough = acknowledged_by(senders) + 6
+            while acknowledged_by(senders) < enough:
+                time.sleep(0.02)
         until(lambda: server.log.count("ended: SIGKILL") == 4)
 
     # And everything acknowledged is stored, once
@@ -195,13 +201,12 @@ def test_workers_that_die_at_once_are_replaced_ever_more_slowly(
 @contextmanager
 def stuck(server: Server, db: str, clients: int = 12) -> Iterator[list[Future[requests.Response]]]:
     """Requests under way at all workers, which wait for a lock that is held until the end of the block."""
-    with ThreadPoolExecutor(clients) as pool:
-        with psycopg.connect(db) as connection:
-            connection.execute("LOCK TABLE span IN ACCESS EXCLUSIVE MODE")
-            answers = [pool.submit(post, server.http, body_of(trace_of())) for _ in range(clients)]
-            until(lambda: figures(server)["evalvault_waiting_bytes", ()] >= clients * 4096)
-            assert [connected(worker, server.http) > 0 for worker in workers(server)] == [True, True]
-            yield answers
+    with ThreadPoolExecutor(clients) as pool, psycopg.connect(db) as connection:
+        connection.execute("LOCK TABLE span IN ACCESS EXCLUSIVE MODE")
+        answers = [pool.submit(post, server.http, body_of(trace_of())) for _ in range(clients)]
+        until(lambda: figures(server)["evalvault_waiting_bytes", ()] >= clients * 4096)
+        assert [connected(worker, server.http) > 0 for worker in workers(server)] == [True, True]
+        yield answers
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

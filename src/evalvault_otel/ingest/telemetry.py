@@ -29,14 +29,7 @@ class IngestTelemetry:
         self.requests = Counter(
             "evalvault_requests", "Export requests by transport and result", ["transport", "result"], registry=registry
         )
-        self.waiting_bytes = Gauge(
-            "evalvault_waiting_bytes",
-            "Bytes of requests that wait for their commit",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        # With several workers a replacement finds what its predecessor left: counters go on, nothing waits.
-        self.waiting_bytes.set(0)
+        self.waiting_bytes = _gauge("evalvault_waiting_bytes", "Bytes of requests that wait for their commit", registry)
         self.commit_seconds = Histogram(
             "evalvault_commit_seconds", "Time to store one group of requests", registry=registry
         )
@@ -46,9 +39,9 @@ class IngestTelemetry:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
-        self.spool_bytes = Gauge("evalvault_spool_bytes", "Bytes in the files of the spool", registry=registry)
-        self.spool_requests = Gauge(
-            "evalvault_spool_requests", "Requests that wait in the spool for the database", registry=registry
+        self.spool_bytes = _gauge("evalvault_spool_bytes", "Bytes in the files of the spool", registry)
+        self.spool_requests = _gauge(
+            "evalvault_spool_requests", "Requests that wait in the spool for the database", registry
         )
         self.spooled_requests = Counter(
             "evalvault_spooled_requests", "Requests acknowledged from the spool", registry=registry
@@ -60,3 +53,11 @@ class IngestTelemetry:
         self.assembly_errors = Counter(
             "evalvault_assembly_errors", "Traces that could not be assembled (a defect: see the log)", registry=registry
         )
+
+
+def _gauge(name: str, meaning: str, registry: CollectorRegistry) -> Gauge:
+    """A gauge whose sum over several workers makes sense."""
+    gauge = Gauge(name, meaning, registry=registry, multiprocess_mode="livesum")
+    # A worker that replaces a dead one finds its figures: counters go on from there, gauges begin anew.
+    gauge.set(0)
+    return gauge
