@@ -8,7 +8,7 @@ import pytest
 
 from evalvault_otel.assembly import assemble
 from evalvault_otel.model import Assembly, PayloadRef
-from tests.support.traces import exact, golden, golden_names, golden_spans
+from tests.support.traces import exact, golden, golden_logs, golden_names, golden_spans
 
 
 def _literal(record: Any, *left_out: str) -> dict[str, Any]:
@@ -44,23 +44,24 @@ def _described(assembly: Assembly) -> dict[str, Any]:
 
 
 def test_there_are_golden_traces() -> None:
-    assert golden_names() == ["fusion", "hidden", "langchain", "llamaindex", "native", "pieces", "statuses"]
+    assert golden_names() == ["fusion", "hidden", "langchain", "llamaindex", "logs", "native", "pieces", "statuses"]
 
 
 @pytest.mark.parametrize("name", golden_names())
 def test_the_trace_becomes_what_is_written_beside_it(name: str) -> None:
-    assert _described(assemble(golden_spans(name))) == golden(name)["expected"]
+    assert _described(assemble(golden_spans(name), golden_logs(name))) == golden(name)["expected"]
 
 
 @pytest.mark.parametrize("name", golden_names())
-def test_the_order_of_spans_changes_nothing(name: str) -> None:
-    spans = golden_spans(name)
-    expected = assemble(spans)
+def test_the_order_of_spans_and_log_events_changes_nothing(name: str) -> None:
+    spans, logs = golden_spans(name), golden_logs(name)
+    expected = assemble(spans, logs)
     shuffle = random.Random(1)  # noqa: S311 - reproducible orders, no secret
 
     for _ in range(50):
         shuffle.shuffle(spans)
-        assert exact(assemble(spans)) == exact(expected)
+        shuffle.shuffle(logs)
+        assert exact(assemble(spans, logs)) == exact(expected)
 
 
 @pytest.mark.parametrize("name", golden_names())

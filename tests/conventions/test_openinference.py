@@ -354,3 +354,10 @@ def test_short_attributes_that_nobody_claims_stay_and_machinery_goes() -> None:
     }
 
     assert _read(attributes, "TOOL").others == {"my.flag": True, "my.number": 1.5, "my.list": ["a", 1]}
+
+
+@pytest.mark.parametrize("role", [[], {}, None, 1, b"user"])
+def test_a_role_that_is_no_text_is_no_role(role: Value) -> None:
+    said = {"llm.input_messages.0.message.role": role, "llm.input_messages.0.message.content": "x"}
+
+    assert _read(said, "LLM").fields.keys() & {"_question", "_system_prompt", "query"} == set()

@@ -1,7 +1,8 @@
-"""Stages depend on the set of spans and on nothing else: not on order, batches, repetition or the receiver.
+"""Stages depend on the set of spans and log events and on nothing else: not on order, batches, repetition, receiver.
 
 Traces are permuted, cut into requests, repeated and interleaved, and sent through two receivers on one database at
-once. When nothing is left to assemble, every derived row must be the one that a single write of the whole gives.
+once; so are the log events that name their spans. When nothing is left to assemble, every derived row must be the one
+that a single write of the whole gives.
 """
 
 import threading
@@ -19,14 +20,27 @@ from benchmarks.database import Database, of_url
 from evalvault_otel.assembly import assemble
 from evalvault_otel.errors import NotFound
 from evalvault_otel.ingest import Assembler, Ingestor, IngestTelemetry
-from evalvault_otel.model import Span
+from evalvault_otel.model import LogEvent, Span
 from evalvault_otel.settings import Settings
 from evalvault_otel.store import Store, open_store
 from evalvault_otel.store.records import RunFilter
 from evalvault_otel.wire import Decoded
 from tests.support.derived import derived_rows, repeated_keys
-from tests.support.strategies import bounded, soup_traces
-from tests.support.traces import RUN_ID, batches, golden_names, golden_spans, in_trace, new_trace_id, sid, stage
+from tests.support.strategies import bounded, soup_logs, soup_traces
+from tests.support.traces import (
+    RUN_ID,
+    batches,
+    golden_logs,
+    golden_names,
+    golden_spans,
+    in_trace,
+    log,
+    new_trace_id,
+    sid,
+    stage,
+)
+
+Item = Span | LogEvent
 
 FAR = 2**62
 
@@ -40,14 +54,23 @@ class Receiver:
     assembler: Assembler
     registry: CollectorRegistry
 
-    def send(self, requests: Sequence[Sequence[Span]]) -> None:
-        """Send some requests, all before the first is answered."""
-        answers = [self.ingestor.submit(Decoded(list(spans), []), 100) for spans in requests]
+    def send(self, requests: Sequence[Sequence[Item]]) -> None:
+        """Send some requests, all before the first is answered; spans and log events go in requests of their own."""
+        decoded = [part for items in requests for part in _decoded(items)]
+        answers = [self.ingestor.submit(part, 100) for part in decoded]
         for answer in answers:
             assert answer.result(30).rejected == 0
 
     def counted(self, outcome: str) -> float:
-        return self.registry.get_sample_value("evalvault_spans_total", {"outcome": outcome}) or 0.0
+        """Spans and log events by what became of them."""
+        names = ("evalvault_spans_total", "evalvault_log_events_total")
+        return sum(self.registry.get_sample_value(name, {"outcome": outcome}) or 0.0 for name in names)
+
+
+def _decoded(items: Sequence[Item]) -> list[Decoded]:
+    spans = [item for item in items if isinstance(item, Span)]
+    logs = [item for item in items if isinstance(item, LogEvent)]
+    return [*([Decoded(spans, [])] if spans else []), *([Decoded([], [], logs)] if logs else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +135,11 @@ def _receiver(db_url: str, stack: ExitStack) -> Receiver:
     return Receiver(store, ingestor, Assembler(store, telemetry), registry)
 
 
-def _as_a_whole(pair: Pair, spans: Sequence[Span]) -> dict[str, list[tuple[Any, ...]]]:
+def _as_a_whole(pair: Pair, spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> dict[str, list[tuple[Any, ...]]]:
     """The rows of the trace when it is written at once by one store alone."""
     trace_id = new_trace_id()
     store = pair.receivers[0].store
-    store.write(batches(*in_trace(spans, trace_id)), [], 1)
+    store.write(batches(*in_trace(spans, trace_id), logs=in_trace(logs, trace_id)), [], 1)
     store.reassemble(trace_id, assemble, 1)
     return pair.rows(trace_id)
 
@@ -137,16 +160,16 @@ def _deal(count: int, data: st.DataObject) -> _Dealt:
     return dealt
 
 
-def _send(pair: Pair, spans: Sequence[Span], dealt: _Dealt) -> None:
+def _send(pair: Pair, items: Sequence[Item], dealt: _Dealt) -> None:
     one, other = pair.receivers
     for first, second in dealt:
-        mine, theirs = ([[replace(spans[index]) for index in request] for request in part] for part in (first, second))
+        mine, theirs = ([[replace(items[index]) for index in request] for request in part] for part in (first, second))
         pair.at_once(lambda mine=mine: one.send(mine), lambda theirs=theirs: other.send(theirs))
         pair.at_once(lambda: one.assembler.step(FAR), lambda: other.assembler.step(FAR))
 
 
 def test_golden_traces_in_pieces_become_what_they_are_as_a_whole(pair: Pair) -> None:
-    expected = {name: _as_a_whole(pair, golden_spans(name)) for name in golden_names()}
+    expected = {name: _as_a_whole(pair, golden_spans(name), golden_logs(name)) for name in golden_names()}
     counted = [0.0, 0.0]
 
     @settings(bounded, max_examples=25)
@@ -154,19 +177,19 @@ def test_golden_traces_in_pieces_become_what_they_are_as_a_whole(pair: Pair) -> 
     def check(names: list[str], data: st.DataObject) -> None:
         # Given some traces, interleaved, repeated and cut into requests
         ids = [new_trace_id() for _ in names]
-        spans = [
-            item for name, trace_id in zip(names, ids, strict=True) for item in in_trace(golden_spans(name), trace_id)
-        ]
-        dealt = _deal(len(spans), data)
+        items: list[Item] = []
+        for name, trace_id in zip(names, ids, strict=True):
+            items += [*in_trace(golden_spans(name), trace_id), *in_trace(golden_logs(name), trace_id)]
+        dealt = _deal(len(items), data)
 
         # When two receivers get them at once
-        _send(pair, spans, dealt)
+        _send(pair, items, dealt)
         pair.settle()
 
         # Then every row is that of the whole
         for name, trace_id in zip(names, ids, strict=True):
             assert pair.rows(trace_id) == expected[name], name
-        counted[0] += len(spans)
+        counted[0] += len(items)
         counted[1] += sum(len(request) for turn in dealt for part in turn for request in part)
 
     check()
@@ -180,15 +203,16 @@ def test_golden_traces_in_pieces_become_what_they_are_as_a_whole(pair: Pair) -> 
 
 def test_any_trace_in_pieces_becomes_what_it_is_as_a_whole(pair: Pair) -> None:
     @settings(bounded, max_examples=60)
-    @given(soup=soup_traces, data=st.data())
-    def check(soup: list[Span], data: st.DataObject) -> None:
-        expected = _as_a_whole(pair, soup)
-        spans = in_trace(soup, new_trace_id())
+    @given(soup=soup_traces, logs=st.lists(soup_logs, max_size=4), data=st.data())
+    def check(soup: list[Span], logs: list[LogEvent], data: st.DataObject) -> None:
+        expected = _as_a_whole(pair, soup, logs)
+        trace_id = new_trace_id()
+        items: list[Item] = [*in_trace(soup, trace_id), *in_trace(logs, trace_id)]
 
-        _send(pair, spans, _deal(len(spans), data))
+        _send(pair, items, _deal(len(items), data))
         pair.settle()
 
-        assert pair.rows(spans[0].trace_id) == expected
+        assert pair.rows(trace_id) == expected
 
     check()
     assert pair.repeated_keys() == []
@@ -206,6 +230,29 @@ def test_the_root_may_come_last(pair: Pair) -> None:
     pair.settle()
 
     assert pair.rows(root.trace_id) == _as_a_whole(pair, golden_spans("native"))
+
+
+@pytest.mark.parametrize("order", ["before", "among", "after"])
+def test_log_events_may_come_at_any_time(pair: Pair, order: str) -> None:
+    one, other = pair.receivers
+    trace_id = new_trace_id()
+    spans = in_trace([stage(1, 0, "workflow"), stage(2, 1, "output")], trace_id)
+    used = log(2, "evalvault.asset.used", {"evalvault.asset.kind": "prompt", "evalvault.asset.name": "p"})
+    judged = log(2, "gen_ai.evaluation.result", {"gen_ai.evaluation.name": "r", "gen_ai.evaluation.score.value": 0.5})
+    logs = in_trace([used, judged], trace_id)
+    orders: dict[str, list[list[Item]]] = {
+        "before": [[logs[0]], [logs[1]], [*spans]],
+        "among": [[spans[1]], [*logs], [spans[0]], [logs[0]]],
+        "after": [[*spans], [logs[0]], [logs[1]], [*logs]],
+    }
+
+    for number, items in enumerate(orders[order]):
+        (one, other)[number % 2].send([items])
+        pair.settle()
+
+    assert pair.rows(trace_id) == _as_a_whole(pair, spans, logs)
+    assert [use.name for use in one.store.asset_uses(trace_id)] == ["p"]
+    assert [item.metrics.get("output.r") for item in one.store.trace_stages(trace_id)] == [None, 0.5]
 
 
 def test_a_late_run_id_moves_the_trace_and_the_old_run_no_longer_lists_it(pair: Pair) -> None:

@@ -26,7 +26,7 @@ from evalvault_otel.server.api_models import ApiError, EventList, Index, RunJson
 from evalvault_otel.store import Store, TraceBatch, open_store
 from evalvault_otel.wire import otlp_json
 from tests.support.stages import RUN, assembly, planted_run, save, stage, tid, use
-from tests.support.traces import span
+from tests.support.traces import log, sid, span
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,30 @@ class TestAnswers:
             ("t1-s2", "docs", "7")
         ]
         assert trace["findings"][0]["code"] == "no_root"
-        assert trace["spans"] is None
+        assert (trace["spans"], trace["log_events"]) == (None, None)
+
+    def test_log_events_are_shown_beside_the_archived_spans(self, api: Api, store: Store) -> None:
+        said = {"evalvault.asset.kind": "prompt", "nan": float("nan")}
+        event = log(7, "evalvault.asset.used", said, trace_id=tid(77), body=b"\x00\xff")
+        store.write([TraceBatch(tid(77), (), None, missing_root=True, missing_parent=True, logs=(event,))], [], 1)
+
+        trace = api.get(f"/api/traces/{tid(77)}?spans=true").json
+
+        assert (trace["span_count"], trace["assembled"], trace["stages"]) == (0, False, [])
+        assert trace["log_events"] == [
+            {
+                "span_id": sid(7),
+                "name": "evalvault.asset.used",
+                "time": "2026-01-01T00:00:00.001000Z",
+                "severity": 9,
+                "severity_text": "INFO",
+                "body": "AP8=",
+                "attributes": {"evalvault.asset.kind": "prompt", "nan": "NaN"},
+                "dropped_attributes": 0,
+                "service": "rag-api",
+                "scope": "my.library",
+            }
+        ]
 
     def test_the_archived_spans_of_a_trace_can_be_read_as_otlp(self, api: Api, store: Store) -> None:
         sent = span(1, trace_id=tid(1), attributes={"bytes": b"\x00\xff", "n": 2**62, "nan": float("nan")})

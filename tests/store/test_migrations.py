@@ -6,14 +6,18 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
 from benchmarks.database import of_url
+from evalvault_otel.assembly import assemble
 from evalvault_otel.model import Reject
 from evalvault_otel.store import Store, open_store
 from evalvault_otel.store.migrations import scripts
+from tests.support.scripts import run_script
+from tests.support.traces import TRACE_ID, at, batches, log, sid, span
 
 ALL = len(scripts("sqlite"))
 
@@ -155,3 +159,43 @@ def _fails(store: Store) -> bool:
     except Exception:  # noqa: BLE001 - which error it is does not matter here
         return True
     return False
+
+
+_OTHER = "1" * 32
+
+
+def _of_the_first_version(db_url: str) -> Store:
+    """A store on a database as the first version left it."""
+    _, _, first = scripts(of_url(db_url).kind)[0]
+    run_script(db_url, first + (Path(__file__).parent / "first_version.sql").read_text())
+    return open_store(db_url)
+
+
+def test_a_database_of_the_first_version_keeps_its_answers_and_goes_on(db_url: str) -> None:
+    store = _of_the_first_version(db_url)
+    try:
+        assert store.migrate() == ALL - 1
+        assert _applied(db_url) == _expected(db_url)
+
+        # What was there is there
+        assert [item.span_id for item in store.spans(TRACE_ID)] == [sid(1)]
+        assert store.logs(TRACE_ID) == []
+        run = store.run("nightly")
+        assert (run.name, run.kind, run.dataset, run.dataset_version) == ("my run", "offline", "insurance-qa", "1.2")
+        assert (run.traces, run.last_ns) == (2, at(100))
+        assert [part.run_name for part in store.trace(_OTHER).parts] == ["my run"]
+        assert store.due_traces(2**62, 10) == []
+
+        # And an old trace takes log events and spans
+        event = log(1, "evalvault.asset.used", {"evalvault.asset.kind": "prompt", "evalvault.asset.name": "p"})
+        written = store.write(batches(span(2, 1), logs=[event]), [], 2)
+        assert (written.stored, written.logs_stored) == (1, 1)
+        assert store.reassemble(TRACE_ID, assemble, 3)
+        assert [use.name for use in store.asset_uses(TRACE_ID)] == ["p"]
+        # The run keeps its name until each of the older traces has been looked at again, and none of them said it
+        assert store.run("nightly").name == "my run"
+        store.write(batches(logs=[replace(event, trace_id=_OTHER)]), [], 4)
+        assert store.reassemble(_OTHER, assemble, 5)
+        assert (store.run("nightly").name, store.run("nightly").traces) == (None, 2)
+    finally:
+        store.close()

@@ -11,7 +11,7 @@ _TABLES = {
     "finding": "ordinal",
     "run_trace": "run_id",
 }
-_BOOKS = "run_id, root_span_id, first_ns, last_ns, span_count, dirty, mapping_version"
+_BOOKS = "run_id, root_span_id, first_ns, last_ns, span_count, log_count, dirty, mapping_version"
 
 Rows = dict[str, list[tuple[Any, ...]]]
 

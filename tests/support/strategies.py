@@ -129,13 +129,25 @@ soup_attributes = st.builds(
     lambda soup, typed: soup | typed, st.dictionaries(soup_keys, soup_values, max_size=8), st.sampled_from(_TYPED)
 )
 _ASSET_KEYS = tuple(f"evalvault.asset.{key}" for key in ("kind", "name", "id", "version", "origin", "fallback", "role"))
+_EVENT_NAMES = (
+    *("evalvault.asset.used", "evalvault.asset", "exception", "log", "gen_ai.user.message", "gen_ai.choice"),
+    *("gen_ai.evaluation.result", "gen_ai.client.inference.operation.details"),
+)
+_EVENT_KEYS = (
+    *_ASSET_KEYS,
+    *("exception.type", "exception.escaped", "gen_ai.evaluation.name", "gen_ai.evaluation.score.value"),
+    *("gen_ai.evaluation.explanation", "gen_ai.input.messages", "gen_ai.request.model", "content"),
+)
+_event_keys = st.sampled_from(_EVENT_KEYS) | keys
 soup_events = st.builds(
-    SpanEvent,
-    times,
-    st.sampled_from(("evalvault.asset.used", "evalvault.asset", "exception", "log")),
-    st.dictionaries(
-        st.sampled_from((*_ASSET_KEYS, "exception.type", "exception.escaped")) | keys, soup_values, max_size=6
-    ),
+    SpanEvent, times, st.sampled_from(_EVENT_NAMES), st.dictionaries(_event_keys, soup_values, max_size=6)
+)
+soup_logs = st.builds(
+    replace,
+    log_events,
+    span_id=st.integers(1, 7).map(sid),
+    name=st.sampled_from(_EVENT_NAMES),
+    attributes=st.dictionaries(_event_keys, soup_values, max_size=6),
 )
 _numbers = st.integers(1, 6)
 soup_spans = st.builds(

@@ -152,6 +152,11 @@ def golden_spans(name: str) -> list[Span]:
     return otlp_json.decode(orjson.dumps(golden(name)["otlp"])).spans
 
 
+def golden_logs(name: str) -> list[LogEvent]:
+    """The log events of a golden trace, as `log` takes them."""
+    return [log(**said) for said in golden(name).get("logs", ())]
+
+
 def exact(item: object) -> str:
     """Text that differs where `==` does not look: 1, 1.0 and True, 0.0 and -0.0; and is equal for NaN."""
     return repr(item)

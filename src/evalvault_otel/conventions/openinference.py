@@ -135,7 +135,7 @@ def _messages_in(items: _Items) -> dict[str, Value]:
     """The system prompt, and the last message of the user."""
     fields: dict[str, Value] = {}
     for message in _ordered(items):
-        role, content = message.get("message.role"), _content(message)
+        role, content = text(message.get("message.role")), _content(message)
         if content is None or content == REDACTED:
             continue
         if role in {"system", "developer"}:

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from ..analysis.figures import iso, rounded
 from ..analysis.reject_json import RejectJson
 from ..analysis.stage_json import StageJson
+from ..model import LogEvent
 from ..store.records import Run
+from ..values import plain_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +129,27 @@ class FindingJson:
 
 
 @dataclass(frozen=True, slots=True)
+class LogEventJson:
+    """A log record that is an event of a span. Bytes in `body` and `attributes` are base64."""
+
+    span_id: str
+    name: str
+    time: str | None
+    severity: int
+    severity_text: str
+    body: Any
+    attributes: Any
+    dropped_attributes: int
+    service: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class TraceJson:
     """A trace: its stages from the top down, what they used, what to know.
 
     `assembled` is false until its spans were turned into stages for the first time. `spans` holds the archived spans as
-    OTLP/JSON (`{"resourceSpans": […]}`) when they were asked for.
+    OTLP/JSON (`{"resourceSpans": […]}`) when they were asked for, `log_events` those that came as log records.
     """
 
     trace_id: str
@@ -146,6 +166,7 @@ class TraceJson:
     assets: Sequence[AssetJson]
     findings: Sequence[FindingJson]
     spans: Any = None
+    log_events: Sequence[LogEventJson] | None = None
 
 
 _SAME = (
@@ -159,3 +180,19 @@ def run_json(run: Run) -> RunJson:
     same = {name: getattr(run, name) for name in _SAME}
     started_at, finished_at = iso(run.first_ns), iso(run.last_ns)
     return RunJson(**same, started_at=started_at, finished_at=finished_at, cost_total=rounded(run.cost_total))
+
+
+def log_event_json(event: LogEvent) -> LogEventJson:
+    """A log event as it is written."""
+    return LogEventJson(
+        span_id=event.span_id,
+        name=event.name,
+        time=iso(event.time_ns or event.observed_ns),
+        severity=event.severity,
+        severity_text=event.severity_text,
+        body=orjson.Fragment(plain_json(event.body)),
+        attributes=orjson.Fragment(plain_json(event.attributes)),
+        dropped_attributes=event.dropped_attributes,
+        service=event.resource.service,
+        scope=event.scope.name,
+    )

@@ -3,6 +3,7 @@
 Run ids may hold `/` and `@`: they are the rest of the path, so they need no escaping beyond what URLs ask for.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -24,7 +25,18 @@ from ..model import AssetUse, Finding
 from ..store import Store
 from ..store.records import MetricFilter, RejectFilter, RunFilter, StageFilter, Trace
 from ..wire import otlp_json
-from .api_models import AssetJson, EventList, FindingJson, RejectList, RunJson, RunList, TraceJson, TreeStage, run_json
+from .api_models import (
+    AssetJson,
+    EventList,
+    FindingJson,
+    RejectList,
+    RunJson,
+    RunList,
+    TraceJson,
+    TreeStage,
+    log_event_json,
+    run_json,
+)
 
 router = APIRouter(prefix="/api")
 
@@ -129,13 +141,16 @@ def debug(
 def trace(
     store: StoreOf,
     trace_id: str,
-    spans: Annotated[bool, Query(description="add the archived spans, as OTLP/JSON")] = False,  # noqa: FBT002 - a query parameter
+    spans: Annotated[bool, Query(description="add the archived spans, as OTLP/JSON, and log events")] = False,  # noqa: FBT002 - a query parameter
 ) -> Response:
     """The stage tree, asset uses and findings of a trace."""
     trace_id = trace_id.lower()
     found = store.trace(trace_id)
-    archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id))) if spans else None
-    return _json(_trace_json(store, found, archive))
+    shown = _trace_json(store, found)
+    if spans:
+        archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id)))
+        shown = replace(shown, spans=archive, log_events=list(map(log_event_json, store.logs(trace_id))))
+    return _json(shown)
 
 
 @router.get("/rejects", response_model=RejectList, summary="What could not be stored, the latest first")
@@ -158,7 +173,7 @@ def reject(store: StoreOf, reject_id: int) -> Response:
     return _json(reject_detail_json(store.reject(reject_id)))
 
 
-def _trace_json(store: Store, trace: Trace, archive: Any) -> TraceJson:
+def _trace_json(store: Store, trace: Trace) -> TraceJson:
     part = next((part for part in trace.parts if part.run_id == trace.run_id), None)
     tree = in_tree_order(store.trace_stages(trace.trace_id))
     return TraceJson(
@@ -175,7 +190,6 @@ def _trace_json(store: Store, trace: Trace, archive: Any) -> TraceJson:
         stages=[TreeStage(depth, stage_json(stage)) for stage, depth in tree],
         assets=[_asset_json(use) for use in store.asset_uses(trace.trace_id)],
         findings=[_finding_json(finding) for finding in store.findings(trace.trace_id)],
-        spans=archive,
     )
 
 

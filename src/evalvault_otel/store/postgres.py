@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
 
-from ..errors import Unavailable
+from ..errors import InvalidInput, Unavailable
 from . import rows
 from .base import Assemble, Written
 from .migrations import missing
@@ -42,8 +42,6 @@ _CLOSE_S = 0.5
 _PATIENCE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 _MAX_READERS = 8
 _MAX_WRITERS = 4
-# Larger tables are not counted but estimated.
-_MANY_ROWS = 100_000
 _HAS_TABLES = "SELECT 1 WHERE to_regclass('migration') IS NOT NULL"
 # A `:name` that is not part of a `::cast`.
 _NAMED = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
@@ -145,9 +143,6 @@ class PostgresStore(SqlUpkeep):
     def _has_tables(self) -> bool:
         with self._own_connection() as connection:
             return bool(connection.execute(_HAS_TABLES).fetchall())
-
-    def _estimates(self) -> dict[str, int]:
-        return {row["name"]: row["n"] for row in self._read("estimates", many=_MANY_ROWS)}
 
     def _integrity(self) -> None:
         return None
@@ -264,7 +259,10 @@ def _documents(table: Table, new_rows: Sequence[tuple[Any, ...]]) -> str:
         }
         for row in new_rows
     ]
-    return orjson.dumps(documents).decode()
+    try:
+        return orjson.dumps(documents).decode()
+    except TypeError as exc:
+        raise InvalidInput(f"PostgreSQL would refuse a value: {exc}") from exc
 
 
 def _named_params(sql: str) -> str:

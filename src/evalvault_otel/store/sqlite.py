@@ -114,9 +114,6 @@ class SqliteStore(SqlUpkeep):
             raise Unavailable(f"the database {self._path} has no tables of evalvault-otel: {remedy}")
         self._refuse_older(row["version"] for row in self._fetch("SELECT version FROM migration", {}))
 
-    def _estimates(self) -> dict[str, int]:
-        return {}
-
     def _integrity(self) -> tuple[str, ...]:
         found = tuple(row["quick_check"] for row in self._fetch("PRAGMA quick_check(10)", {}))
         return () if found == ("ok",) else found

@@ -21,6 +21,8 @@ from .writing import SqlStore, Transaction
 PER_TRACE: Final[tuple[Table, ...]] = (rows.SPAN, rows.LOG_EVENT, *rows.DERIVED)
 """Tables whose rows belong to a trace and go with it. All have `trace_id`, and an index that begins with it."""
 
+# Where the database can tell, larger tables are not counted but estimated.
+_MANY_ROWS: Final = 100_000
 _OTHERS: Final = (rows.TRACE, rows.RUN, rows.RESOURCE, rows.SCOPE, rows.ASSET, rows.REJECT)
 
 
@@ -30,10 +32,6 @@ class SqlUpkeep(SqlStore):
     @abstractmethod
     def _has_tables(self) -> bool:
         """Whether any migration ran; raises `Unavailable` when the database cannot be reached."""
-
-    @abstractmethod
-    def _estimates(self) -> dict[str, int]:
-        """About how many rows large tables have, by name; tables that are quickly counted are left out."""
 
     @abstractmethod
     def _integrity(self) -> tuple[str, ...] | None:
@@ -67,7 +65,7 @@ class SqlUpkeep(SqlStore):
         )
 
     def _counted(self) -> tuple[TableRows, ...]:
-        estimates = self._estimates()
+        estimates = {row["name"]: row["n"] for row in self._read("estimates", many=_MANY_ROWS)}
         names = [table.name for table in (*PER_TRACE, *_OTHERS)]
         return tuple(
             TableRows(name, estimates[name], exact=False)

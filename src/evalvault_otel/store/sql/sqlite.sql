@@ -51,3 +51,7 @@ run_id IN (SELECT value FROM json_each(?))
 
 -- name: for_update
 -- A writing transaction has the whole file.
+
+-- name: estimates
+-- Every table is counted.
+SELECT NULL AS name, 0 AS n WHERE :many < 0
