@@ -87,7 +87,9 @@ def test_a_warning_is_a_message_and_nothing_rejected(signal: str) -> None:
 
     assert response.partial_success.rejected_spans == 0
     assert response.partial_success.error_message == "metrics are discarded"
-    assert success_body(Encoding.JSON, warning, signal) == b'{"partialSuccess":{"errorMessage":"metrics are discarded"}}'
+    assert (
+        success_body(Encoding.JSON, warning, signal) == b'{"partialSuccess":{"errorMessage":"metrics are discarded"}}'
+    )
 
 
 @pytest.mark.parametrize("long", ["x" * 100_000, "보험" * 50_000, "\0" * 100_000, "\ud800" * 100_000])

@@ -7,14 +7,15 @@ class IngestTelemetry:
     """Counters of the way from request to commit. `sent = stored + duplicate + rejected` holds over `spans`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.spans = Counter("evalvault_spans", "Spans by what became of them", ["outcome"], registry=registry)
-        for outcome in ("stored", "duplicate", "rejected"):
-            self.spans.labels(outcome)
-        self.log_events = Counter(
-            "evalvault_log_events", "Log records by what became of them", ["outcome"], registry=registry
+        self.spans = _outcomes(
+            "evalvault_spans", "Spans by what became of them", registry, ("stored", "duplicate", "rejected")
         )
-        for outcome in ("stored", "duplicate", "rejected", "other"):
-            self.log_events.labels(outcome)
+        self.log_events = _outcomes(
+            "evalvault_log_events",
+            "Log records by what became of them",
+            registry,
+            ("stored", "duplicate", "rejected", "other"),
+        )
         self.rejects = Counter(
             "evalvault_rejects",
             "Spans and log records that can never be stored, by signal",
@@ -53,6 +54,14 @@ class IngestTelemetry:
         self.assembly_errors = Counter(
             "evalvault_assembly_errors", "Traces that could not be assembled (a defect: see the log)", registry=registry
         )
+
+
+def _outcomes(name: str, meaning: str, registry: CollectorRegistry, outcomes: tuple[str, ...]) -> Counter:
+    """A counter per outcome, each there from the start."""
+    counter = Counter(name, meaning, ["outcome"], registry=registry)
+    for outcome in outcomes:
+        counter.labels(outcome)
+    return counter
 
 
 def _gauge(name: str, meaning: str, registry: CollectorRegistry) -> Gauge:
