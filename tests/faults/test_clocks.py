@@ -155,3 +155,31 @@ def test_every_answer_about_them_comes(server: Server, traces: dict[str, list[Sp
         assert (said.exit_code, said.exception) == (0, None), words
     assert "Traceback" not in server.log
     assert "ERROR" not in server.log
+
+
+def test_log_events_keep_their_times_too(server: Server) -> None:
+    # Given a stage, and an evaluation of it at each odd time
+    trace_id, moments = new_trace_id(), (0, 1, T0_NS, LAST, LAST + 1, MAX)
+    assert post(server.http, body_of([stage(1, 0, "output", trace_id=trace_id)])).status_code == 200
+    records = [
+        {
+            "timeUnixNano": str(moment),
+            "observedTimeUnixNano": str(moments[-1 - number]),
+            "eventName": "gen_ai.evaluation.result",
+            "traceId": trace_id,
+            "spanId": sid(1),
+            "attributes": [{"key": "gen_ai.evaluation.name", "value": {"stringValue": f"score {number}"}}],
+        }
+        for number, moment in enumerate(moments)
+    ]
+    # When they are sent
+    document = {"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}
+    answer = requests.post(f"http://{server.http}/v1/logs", json=document, timeout=15)
+    assert (answer.status_code, answer.json()) == (200, {})
+    wait_assembled(of_url(server.db))
+
+    # Then all are stored as they came, and the trace can be shown
+    stored = of_url(server.db).query("SELECT time_ns, observed_ns FROM log_event")
+    assert {(time % 2**64, seen % 2**64) for time, seen in stored} == set(zip(moments, moments[::-1], strict=True))
+    assert get(server, f"/api/traces/{trace_id}")["stages"][0]["stage"]["duration_ms"] == 100
+    assert "Traceback" not in server.log

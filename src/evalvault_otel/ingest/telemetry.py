@@ -7,23 +7,17 @@ class IngestTelemetry:
     """Counters of the way from request to commit. `sent = stored + duplicate + rejected` holds over `spans`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.spans = _outcomes(
-            "evalvault_spans", "Spans by what became of them", registry, ("stored", "duplicate", "rejected")
+        outcomes = ("stored", "duplicate", "rejected")
+        self.spans = _counters("evalvault_spans", "Spans by what became of them", registry, outcome=outcomes)
+        self.log_events = _counters(
+            "evalvault_log_events", "Log records by what became of them", registry, outcome=(*outcomes, "other")
         )
-        self.log_events = _outcomes(
-            "evalvault_log_events",
-            "Log records by what became of them",
-            registry,
-            ("stored", "duplicate", "rejected", "other"),
-        )
-        self.rejects = Counter(
+        self.rejects = _counters(
             "evalvault_rejects",
             "Spans and log records that can never be stored, by signal",
-            ["signal"],
-            registry=registry,
+            registry,
+            signal=("traces", "logs"),
         )
-        for signal in ("traces", "logs"):
-            self.rejects.labels(signal)
         self.conflicts = Counter(
             "evalvault_span_conflicts", "Duplicates whose content differs from the stored span", registry=registry
         )
@@ -56,11 +50,12 @@ class IngestTelemetry:
         )
 
 
-def _outcomes(name: str, meaning: str, registry: CollectorRegistry, outcomes: tuple[str, ...]) -> Counter:
-    """A counter per outcome, each there from the start."""
-    counter = Counter(name, meaning, ["outcome"], registry=registry)
-    for outcome in outcomes:
-        counter.labels(outcome)
+def _counters(name: str, meaning: str, registry: CollectorRegistry, **label: tuple[str, ...]) -> Counter:
+    """A counter for each value of a label, all there from the start."""
+    ((key, values),) = label.items()
+    counter = Counter(name, meaning, [key], registry=registry)
+    for value in values:
+        counter.labels(value)
     return counter
 
 
