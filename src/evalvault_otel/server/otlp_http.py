@@ -1,4 +1,4 @@
-"""OTLP/HTTP: `POST /v1/traces` and `/v1/logs` in protobuf and JSON. Never redirects: clients take a redirect for success."""
+"""OTLP/HTTP: `/v1/traces` and `/v1/logs`, protobuf and JSON. Never redirects: clients take a redirect for success."""
 
 import asyncio
 from typing import Final
