@@ -185,8 +185,9 @@ def test_a_recipe_makes_stages_of_spans_that_know_nothing_of_us(
     said = by_span[sid(3)]["attributes"]
     assert (said["doc_ids"], said["top_k"]) == (["d1", "d2"], 5)
     assert (run["tokens_in"], run["tokens_out"]) == (100, 7)
-    # And the secret has not come with them
+    # And neither the secret nor a complaint of OTTL has come with them
     assert "s3cret" not in repr(found)
+    assert "\twarn\t" not in collector.log
 
 
 def _step(number: int, name: str, trace_id: str, built: Resource, attributes: dict[str, Any]) -> Span:

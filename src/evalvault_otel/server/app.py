@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from ..errors import Unavailable
+from ..errors import SettingsError, Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, split_address
 from ..store import Pauses, RejectBounds, Store, open_store
@@ -128,6 +128,9 @@ class Server:
                 self.store.migrate()
             except Unavailable:
                 continue
+            except SettingsError as exc:
+                _LOG.error("%s", exc)  # noqa: TRY400 - the sentence says it all
+                return
             _LOG.warning("storage is back")
             return
 
