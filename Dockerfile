@@ -14,9 +14,11 @@ COPY --from=build /opt/evalvault /opt/evalvault
 ENV PATH=/opt/evalvault/bin:$PATH PYTHONUNBUFFERED=1
 USER evalvault
 WORKDIR /var/lib/evalvault
+# A volume that is mounted here takes its owner from this folder.
+RUN mkdir evalvault-spool
 
 # Inside a container 127.0.0.1 reaches nobody, so the addresses are open and --insecure says that the network in front is
-# trusted. Publish the ports on loopback only, as docker-compose.yml does: there is no authentication yet.
+# trusted. Publish the ports on loopback only, as docker-compose.yml does, or set EVALVAULT_API_KEYS.
 ENV EVALVAULT_GRPC=0.0.0.0:4317 EVALVAULT_HTTP=0.0.0.0:4318 EVALVAULT_API=0.0.0.0:8000 EVALVAULT_INSECURE=true
 EXPOSE 4317 4318 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s \

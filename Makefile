@@ -8,7 +8,7 @@ $(shell [ "$$(cat .venv/.place 2>/dev/null)" = "$$(pwd -P)" ] || rm -f .venv/.ru
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo serve test lint bench clean
+.PHONY: help install install-dev demo serve test clients lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ serve: .venv/.runtime ## start the server on the default ports, on evalvault.db 
 
 test: .venv/.dev ## run all tests; make test ARGS="-k store -x" runs some
 	$(PY) -m pytest $(ARGS)
+
+clients: .venv/.dev ## build or install the programs of others that tests run, once (needs go, npm, network)
+	@$(PY) -m tests.support.tools $(ARGS)
 
 lint: .venv/.dev ## check style, types and the direction of imports
 	$(PY) -m ruff check .

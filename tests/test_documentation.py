@@ -31,6 +31,9 @@ def _leaves(command: Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tup
         return
     for name, subcommand in inner.items():
         yield from _leaves(subcommand, (*words, name))
+    # After its commands: the first that fits a line is the one it shows.
+    if words and command.invoke_without_command:
+        yield words, command
 
 
 @pytest.fixture(scope="module")

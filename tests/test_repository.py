@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -57,7 +58,7 @@ def _found(paths: Iterable[Path], look: Callable[[Path, str], list[str]]) -> dic
 
 def test_settings_page_lists_every_setting() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
-    documented = re.findall(r"^\| `(\w+)` \| `(EVALVAULT_\w+)` \| `([^`]*)` \| (.+?) \|$", page, re.MULTILINE)
+    documented = re.findall(r"^\| `(\w+)` \| `(EVALVAULT_\w+)` \| (?:`([^`]+)` )?\| (.+?) \|$", page, re.MULTILINE)
 
     assert documented == [
         (spec.name, spec.metadata["env"], _written(spec.default), spec.metadata["doc"]) for spec in fields(Settings)
@@ -124,17 +125,32 @@ def test_architecture_page_knows_every_module() -> None:
 # Configuration files.
 
 
-def test_collector_configuration_is_complete() -> None:
-    config = yaml.safe_load((ROOT / "collector-config" / "forward.yaml").read_text())
-    defined = {kind: set(config[kind]) for kind in ("receivers", "processors", "exporters")}
+_COLLECTOR_CONFIGS = sorted((ROOT / "collector-config").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", _COLLECTOR_CONFIGS, ids=lambda path: str(path.stem))
+def test_collector_configurations_are_complete(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    kinds = ("receivers", "processors", "exporters")
+    defined = {kind: set(config[kind]) for kind in kinds}
     used = {
         kind: {name for pipeline in config["service"]["pipelines"].values() for name in pipeline[kind]}
         for kind in defined
     }
 
     assert all(used[kind] <= defined[kind] for kind in defined)
+    assert set(config["service"].get("extensions", [])) == set(config.get("extensions", {}))
     # Names since Collector v0.159; the older `otlp` and `otlphttp` are refused.
-    assert {name.split("/")[0] for name in defined["exporters"]} == {"otlp_grpc", "otlp_http"}
+    assert {name.split("/")[0] for name in defined["exporters"]} <= {"otlp_grpc", "otlp_http"}
+
+
+def test_collector_page_lists_the_files_and_their_variables_with_defaults() -> None:
+    page = (ROOT / "docs" / "collector.md").read_text()
+    texts = {path.name: path.read_text() for path in _COLLECTOR_CONFIGS}
+    variables = {pair for text in texts.values() for pair in re.findall(r"\$\{env:(\w+):-([^}]+)\}", text)}
+
+    assert set(re.findall(r"^\| \[([\w-]+\.yaml)\]", page, re.MULTILINE)) == set(texts)
+    assert set(re.findall(r"^\| `([A-Z_]+)` \| (\S+) \|", page, re.MULTILINE)) == variables
 
 
 def test_compose_publishes_on_loopback_only() -> None:

@@ -1,5 +1,6 @@
 """Settings: read once, checked at the start, and every complaint names what to change."""
 
+import re
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
@@ -41,6 +42,12 @@ OTHERS: dict[str, tuple[str, object]] = {
     "max_reject_bytes": ("5000", 5000),
     "shutdown_s": ("1", 1.0),
 }
+# What a setting cannot stand without.
+COMPANIONS = {
+    "tls_cert": {"EVALVAULT_TLS_KEY": "key.pem"},
+    "tls_key": {"EVALVAULT_TLS_CERT": "cert.pem"},
+    "tls_client_ca": {"EVALVAULT_TLS_CERT": "cert.pem", "EVALVAULT_TLS_KEY": "key.pem"},
+}
 
 
 def _env(name: str) -> str:
@@ -67,7 +74,7 @@ def test_every_setting_is_in_the_table_of_this_test() -> None:
 def test_every_setting_has_a_variable(name: str) -> None:
     said, value = OTHERS[name]
 
-    found = getattr(load(env={_env(name): f" {said} "}), name)
+    found = getattr(load(env={_env(name): f" {said} ", **COMPANIONS.get(name, {})}), name)
 
     assert (found, type(found)) == (value, type(getattr(DEFAULTS, name)))
     assert found != getattr(DEFAULTS, name)
@@ -111,26 +118,54 @@ def test_yes_and_no(word: str, value: bool) -> None:
     assert load(env={"EVALVAULT_INSECURE": word}).insecure is value
 
 
+def _named(name: str) -> str:
+    """How a complaint names a setting: by its option and its variable."""
+    return re.escape(f"--{name.replace('_', '-')} ({_env(name)})")
+
+
 @pytest.mark.parametrize(
     "name",
-    ["max_request_bytes", "max_queue_bytes", "commit_bytes", "ack_timeout_s", "quiet_ms", "max_rejects", "shutdown_s"],
+    [
+        "max_request_bytes",
+        "max_queue_bytes",
+        "commit_bytes",
+        "ack_timeout_s",
+        "quiet_ms",
+        "max_rejects",
+        "max_reject_bytes",
+        "max_spool_bytes",
+        "read_timeout_s",
+        "shutdown_s",
+        "workers",
+    ],
 )
 @pytest.mark.parametrize("value", [0, -1])
 def test_sizes_and_times_are_positive(name: str, value: int) -> None:
-    with pytest.raises(SettingsError, match=f"{name} must be greater than 0, not {value}"):
+    with pytest.raises(SettingsError, match=f"{_named(name)} must be greater than 0, not {value}"):
         load({name: value}, {})
+
+
+@pytest.mark.parametrize("name", ["commit_delay_ms", "rate_requests", "rate_bytes"])
+def test_delays_and_rates_are_not_negative(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{_named(name)} must not be negative, not -1"):
+        load({name: -1.0}, {})
+
+
+def test_other_signals_are_rejected_or_discarded() -> None:
+    with pytest.raises(SettingsError, match=f"{_named('other_signals')} must be reject or discard, not 'keep'"):
+        load({"other_signals": "keep"}, {})
 
 
 def test_no_delay_is_fine_and_a_negative_one_is_not() -> None:
     assert load({"commit_delay_ms": 0.0}, {}).commit_delay_ms == 0
-    with pytest.raises(SettingsError, match="commit_delay_ms"):
+    with pytest.raises(SettingsError, match=_named("commit_delay_ms")):
         load({"commit_delay_ms": -0.1}, {})
 
 
 @pytest.mark.parametrize("name", ["ack_timeout_s", "commit_delay_ms", "quiet_ms", "shutdown_s"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_times_are_numbers_that_end(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=name):
+    with pytest.raises(SettingsError, match=_named(name)):
         load(env={_env(name): value})
 
 
@@ -192,7 +227,23 @@ def test_loopback(host: str, loopback: bool) -> None:
 @pytest.mark.parametrize("name", ["grpc", "http", "api"])
 def test_an_address_that_others_can_reach_needs_consent(name: str) -> None:
     said: dict[str, Any] = {name: "0.0.0.0:1"}
-    with pytest.raises(SettingsError, match=f"--{name} 0.0.0.0:1 can be reached .* --insecure"):
+    with pytest.raises(
+        SettingsError, match=rf"{_named(name)}: 0\.0\.0\.0:1 can be reached .* keys create.*API_KEYS.* --insecure"
+    ):
         load(said, {})
 
-    assert getattr(load({**said, "insecure": True}, {}), name) == "0.0.0.0:1"
+    for consent in ({"insecure": True}, {"api_keys": "ingest:abc"}, {"api_keys_file": "keys.txt"}):
+        assert getattr(load({**said, **consent}, {}), name) == "0.0.0.0:1"
+
+
+# TLS.
+
+
+@pytest.mark.parametrize(
+    "given, missing", [("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("tls_client_ca", "tls_cert")]
+)
+def test_half_of_tls_is_refused(given: str, missing: str) -> None:
+    given_option, missing_option = (f"--{name.replace('_', '-')}" for name in (given, missing))
+    said = rf"{given_option} \({_env(given)}\) needs {missing_option} \({_env(missing)}\)"
+    with pytest.raises(SettingsError, match=said):
+        load({given: "file.pem"}, {})

@@ -10,6 +10,7 @@ EvalVaultError               try again?
 ├── MissingExtra             no   an optional package is needed: the message names the command
 ├── Unauthenticated          no   no API key, or a wrong one
 ├── Forbidden                no   an API key without the scope that is needed
+├── WorkerFailed             no   one of several server processes did not start: the message says why
 └── Unavailable              yes  storage away, queue full, shutting down
     ├── Overloaded           yes  the queue's bound is reached
     └── RateLimited          yes  this API key sends more than it may
@@ -53,6 +54,10 @@ class Unauthenticated(EvalVaultError):
 
 class Forbidden(EvalVaultError):
     """The API key is known and may not do this."""
+
+
+class WorkerFailed(EvalVaultError):
+    """One of several server processes ended before it was ready."""
 
 
 class Unavailable(EvalVaultError):

@@ -13,8 +13,8 @@ MIB = 1024 * 1024
 _MAX_PORT = 65535
 
 
-def _setting(default: Any, env: str, doc: str) -> Any:
-    return field(default=default, metadata={"env": env, "doc": doc})
+def _setting(default: Any, env: str, doc: str, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"env": env, "doc": doc}, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Settings:
     """Everything that can be set. Addresses are `host:port`; port 0 takes any free port.
 
     Raises:
-        SettingsError: an address that is none, a size or time that is not positive, or a non-loopback address
-            without `insecure`.
+        SettingsError: an address that is none, a size or time that is not positive, a non-loopback address
+            without keys and without `insecure`, or a certificate without its key.
     """
 
     db: str = _setting(
@@ -41,7 +41,10 @@ class Settings:
         doc="allow addresses other than loopback although there are no API keys",
     )
     api_keys: str = _setting(
-        "", "EVALVAULT_API_KEYS", "API keys, `scope:key` separated by commas; none: no key is asked"
+        "",
+        "EVALVAULT_API_KEYS",
+        "API keys, `scope:key` separated by commas; none: no key is asked (no option: others can see a command line)",
+        secret=True,
     )
     api_keys_file: str = _setting(
         "", "EVALVAULT_API_KEYS_FILE", "file of hashed API keys, from `evalvault-otel keys create`"
@@ -100,15 +103,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("grpc", "http", "api"):
-            try:
-                host, _ = split_address(getattr(self, name))
-            except SettingsError as exc:
-                raise SettingsError(f"--{name} (EVALVAULT_{name.upper()}): {exc}") from exc
-            if not self.insecure and not is_loopback(host):
-                raise SettingsError(
-                    f"--{name} {getattr(self, name)} can be reached from other machines and there is no authentication "
-                    f"yet: use 127.0.0.1, or pass --insecure if the network in front of it is trusted"
-                )
+            self._check_address(name)
+        self._check_tls()
         for name in (
             "max_request_bytes",
             "max_queue_bytes",
@@ -123,14 +119,35 @@ class Settings:
             "workers",
         ):
             if not 0 < getattr(self, name) < math.inf:
-                raise SettingsError(f"{name} must be greater than 0, not {getattr(self, name)}")
+                raise SettingsError(f"{_named(name)} must be greater than 0, not {getattr(self, name)}")
         for name in ("commit_delay_ms", "rate_requests", "rate_bytes"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise SettingsError(f"{name} must not be negative, not {getattr(self, name)}")
+                raise SettingsError(f"{_named(name)} must not be negative, not {getattr(self, name)}")
         if self.other_signals not in {"reject", "discard"}:
+            raise SettingsError(f"{_named('other_signals')} must be reject or discard, not {self.other_signals!r}")
+
+    def _check_address(self, name: str) -> None:
+        address = getattr(self, name)
+        try:
+            host, _ = split_address(address)
+        except SettingsError as exc:
+            raise SettingsError(f"{_named(name)}: {exc}") from exc
+        if not (self.insecure or self.api_keys or self.api_keys_file or is_loopback(host)):
             raise SettingsError(
-                f"other_signals (EVALVAULT_OTHER_SIGNALS) must be reject or discard, not {self.other_signals!r}"
+                f"{_named(name)}: {address} can be reached from other machines and there are no API keys: make one "
+                f"(`evalvault-otel keys create`, EVALVAULT_API_KEYS_FILE) or set EVALVAULT_API_KEYS, use 127.0.0.1, "
+                f"or pass --insecure if the network in front of it is trusted"
             )
+
+    def _check_tls(self) -> None:
+        for name, needed in (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("tls_client_ca", "tls_cert")):
+            if getattr(self, name) and not getattr(self, needed):
+                raise SettingsError(f"{_named(name)} needs {_named(needed)} as well")
+
+
+def _named(name: str) -> str:
+    """A setting by its option and its variable, as a complaint names it."""
+    return f"--{name.replace('_', '-')} (EVALVAULT_{name.upper()})"
 
 
 def load(overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -167,6 +184,11 @@ def _parse(text: str, kind: type, env: str) -> Any:
 def child_environment(**values: str) -> dict[str, str]:
     """This process's environment for a traced child process: its own OpenTelemetry settings are `values`, no others."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}, **values}
+
+
+def environment_with(**values: str) -> dict[str, str]:
+    """This process's environment for a child process, with `values` besides."""
+    return {**os.environ, **values}
 
 
 def split_address(address: str) -> tuple[str, int]:

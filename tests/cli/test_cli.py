@@ -57,6 +57,8 @@ def fill(url: str) -> None:
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     if isinstance(command, click.Group) or hasattr(command, "commands"):
+        if command.invoke_without_command and path:
+            yield path
         for name, below in command.commands.items():
             yield from commands(below, (*path, name))
     else:
@@ -67,7 +69,21 @@ ALL = list(commands(typer.main.get_command(app)))
 
 
 def test_all_commands_are_there() -> None:
-    expected = [("debug", "report"), ("demo",), ("runs",), ("serve",), ("stage", "summary"), ("trace",)]
+    expected = [
+        ("db", "check"),
+        ("db", "migrate"),
+        ("db", "prune"),
+        ("debug", "report"),
+        ("demo",),
+        ("keys", "create"),
+        ("keys", "list"),
+        ("rejects",),
+        ("rejects", "show"),
+        ("runs",),
+        ("serve",),
+        ("stage", "summary"),
+        ("trace",),
+    ]
     assert sorted(ALL) == expected
 
 
@@ -77,7 +93,7 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], flag: str
     said = CliRunner().invoke(app, [*path, flag])
     assert said.exit_code == 0
     assert f"Example: evalvault-otel {' '.join(path)}" in said.output.replace("`", "")
-    assert "--db" in said.output
+    assert ("--file" if path[0] == "keys" else "--db") in said.output
 
 
 @pytest.mark.parametrize("path", [("runs",), ("trace",), ("stage", "summary"), ("debug", "report")], ids=" ".join)

@@ -69,7 +69,8 @@ def test_the_commands_it_names_work(twice: Twice) -> None:
 def test_variables_of_another_setup_do_not_lead_it_astray(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:1/v1/traces"
     theirs = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": nowhere, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
-    run = evalvault(tmp_path, "demo", EVALVAULT_HTTP="127.0.0.1:1", **theirs)
+    keys = {"EVALVAULT_API_KEYS": "ingest:k", "EVALVAULT_RATE_REQUESTS": "0.1"}
+    run = evalvault(tmp_path, "demo", EVALVAULT_HTTP="127.0.0.1:1", **theirs, **keys)
     assert run.returncode == 0, run.stderr
     assert "40 traces" in run.stdout
     assert (tmp_path / "evalvault-demo.db").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from evalvault_otel.assembly import assemble
 from evalvault_otel.errors import Unavailable
 from evalvault_otel.ingest import Assembler, IngestTelemetry
 from evalvault_otel.store import Pauses, Store, open_store
@@ -151,8 +152,27 @@ def test_it_waits_while_storage_is_away_and_goes_on_afterwards(
     assembler.start()
     try:
         _wait_for(lambda: "assembly waits for storage: away" in caplog.text)
+        time.sleep(1.5)
+        assert caplog.text.count("assembly waits for storage") == 1
         assert not _assembled(faulty, trace_id)
         faulty.away = False
         _wait_for(lambda: _assembled(faulty, trace_id))
     finally:
         assembler.stop()
+
+
+def test_a_trace_that_failed_here_and_was_assembled_elsewhere_is_forgotten(
+    faulty: FaultyStore, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    assembler = Assembler(faulty, IngestTelemetry(registry))
+    bad, other = _in_pieces(faulty), _in_pieces(faulty, NOW + 1)
+    faulty.poisoned = {bad, other}
+    assembler.step(NOW + 30 * SECOND)
+    assert set(assembler._failed) == {bad, other}
+
+    faulty.poisoned = {other}
+    assert faulty.reassemble(bad, assemble, NOW)
+    assembler.step(NOW + 31 * SECOND)
+
+    assert set(assembler._failed) == {other}

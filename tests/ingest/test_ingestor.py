@@ -16,6 +16,7 @@ from benchmarks.database import of_url
 from evalvault_otel.errors import InvalidInput, Unavailable
 from evalvault_otel.ingest import Ingestor, IngestTelemetry, Room
 from evalvault_otel.model import Reject, Span
+from evalvault_otel.server.keys import Keys
 from evalvault_otel.server.receiver import Export, Receiver
 from evalvault_otel.settings import Settings
 from evalvault_otel.store import Store, TraceBatch, Written
@@ -209,7 +210,7 @@ def test_what_a_client_no_longer_waits_for_still_counts_while_it_waits_for_stora
     gate.open.clear()
     bodies = [otlp_message([stage(1, 0, "tool", name="x" * 10_000, trace_id=new_trace_id())]) for _ in range(8)]
     with running(gated, ack_timeout_s=0.1, max_queue_bytes=25_000) as intake:
-        receiver = Receiver(intake.ingestor, intake.settings, intake.telemetry)
+        receiver = Receiver(intake.ingestor, intake.settings, intake.telemetry, Keys())
         told = [_told(receiver, body.SerializeToString()) for body in bodies]
         gate.open.set()
 

@@ -146,7 +146,7 @@ def test_an_address_that_others_can_reach_is_refused(tmp_path: Path, name: str, 
 
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"error: --{name} {host}:0 can be reached from other machines")
+    assert line.startswith(f"error: --{name} (EVALVAULT_{name.upper()}): {host}:0 can be reached from other machines")
     assert "--insecure" in line
     assert list(tmp_path.iterdir()) == []
 
@@ -164,8 +164,8 @@ def test_with_insecure_it_is_accepted(tmp_path: Path, serve: Callable[..., Serve
         (("--db", "mysql://host/db"), "mysql://host/db"),
         (("--db", "/no/such/folder/test.db"), "/no/such/folder"),
         (("--grpc", "4317"), "is not an address"),
-        (("--commit-bytes", "0"), "commit_bytes must be greater than 0"),
-        (("--quiet-ms", "nan"), "quiet_ms"),
+        (("--commit-bytes", "0"), "--commit-bytes (EVALVAULT_COMMIT_BYTES) must be greater than 0"),
+        (("--quiet-ms", "nan"), "EVALVAULT_QUIET_MS"),
     ],
 )
 def test_settings_that_cannot_work_are_one_line_and_exit_code_2(

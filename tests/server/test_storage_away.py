@@ -131,7 +131,7 @@ def test_reads_of_a_file_go_on_while_its_writer_waits(serve: Callable[..., Serve
 
 
 def test_many_requests_while_storage_is_away_are_all_told_so_in_time(serve: Callable[..., Server]) -> None:
-    server = serve("postgresql://me:secret@127.0.0.1:1/traces")
+    server = serve("postgresql://me:secret@127.0.0.1:1/traces", env={"EVALVAULT_SPOOL": "off"})
     body = body_of(trace_of())
     started = time.monotonic()
     with ThreadPoolExecutor(18) as pool:

@@ -13,7 +13,7 @@ from benchmarks.database import of_url
 from evalvault_otel.assembly import assemble
 from evalvault_otel.errors import InvalidInput, NotFound
 from evalvault_otel.model import Assembly, LogEvent, Reject, Span
-from evalvault_otel.store import Pauses, Store, Written, open_store
+from evalvault_otel.store import Pauses, RejectBounds, Store, Written, open_store
 from evalvault_otel.store.postgres import PostgresStore
 from evalvault_otel.store.records import RunFilter
 from evalvault_otel.store.sqlite import SqliteStore
@@ -226,7 +226,7 @@ def test_rejects_are_kept_for_a_person_to_read(store: Store, db_url: str) -> Non
 
 
 def test_rejects_are_bounded_and_the_oldest_go_first(store: Store, db_url: str) -> None:
-    bounded = open_store(db_url, max_rejects=3)
+    bounded = open_store(db_url, rejects=RejectBounds(rows=3))
     try:
         for number in range(5):
             bounded.write([], [Reject(f"{number}a", b""), Reject(f"{number}b", b"")], NOW)

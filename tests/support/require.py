@@ -1,7 +1,8 @@
 """How a test treats a tool that is not on this machine.
 
 On a laptop a missing tool skips the test, with the reason printed. Where `EVALVAULT_TEST_REQUIRE` (a comma list:
-`postgres,chromium,node,go`) names the tool, the test fails instead: a complete machine cannot lose tests quietly.
+`postgres,chromium,node,collector`) names the tool, the test fails instead: a complete machine cannot lose tests
+quietly.
 """
 
 import os

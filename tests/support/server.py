@@ -65,16 +65,17 @@ def start_server(db: str, log_path: Path, *options: str, env: Mapping[str, str] 
     """Start `evalvault-otel serve` on free loopback ports and return once it is ready.
 
     `options` are further command line options, `env` further environment variables. Variables of this process whose
-    names begin with EVALVAULT_ or OTEL_ are not handed on.
+    names begin with EVALVAULT_ or OTEL_ are not handed on. The spool is beside the log, the same for all servers there.
 
     Raises:
         ServerFailed: it ended, or was not ready within 30 s (and was killed).
     """
     command = [sys.executable, "-m", "evalvault_otel", "serve", "--db", db]
     command += [word for name in ("--grpc", "--http", "--api") for word in (name, "127.0.0.1:0")]
+    env_of_all = _clean_env({"EVALVAULT_SPOOL": str(log_path.parent / "spool"), **(env or {})})
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [*command, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_clean_env(env or {})
+            [*command, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env_of_all
         )
     try:
         return _wait_ready(process, log_path)

@@ -2,12 +2,28 @@
 
 import orjson
 import pytest
-from google.rpc.code_pb2 import INTERNAL, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE
+from google.rpc.code_pb2 import (
+    INTERNAL,
+    INVALID_ARGUMENT,
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+)
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from evalvault_otel.errors import InvalidInput, Overloaded, TooLarge, Unavailable, Undecodable
+from evalvault_otel.errors import (
+    Forbidden,
+    InvalidInput,
+    Overloaded,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    Undecodable,
+)
 from evalvault_otel.wire.answer import Accepted, Encoding, Failure, failure, failure_body, success_body
 
 
@@ -17,6 +33,9 @@ from evalvault_otel.wire.answer import Accepted, Encoding, Failure, failure, fai
         (Undecodable("why"), Failure(400, INVALID_ARGUMENT, "why")),
         (InvalidInput("why"), Failure(400, INVALID_ARGUMENT, "why")),
         (TooLarge("why"), Failure(413, RESOURCE_EXHAUSTED, "why")),
+        (Unauthenticated("why"), Failure(401, UNAUTHENTICATED, "why")),
+        (Forbidden("why"), Failure(403, PERMISSION_DENIED, "why")),
+        (RateLimited("why"), Failure(429, RESOURCE_EXHAUSTED, "why", retryable=True)),
         (Unavailable("why"), Failure(503, UNAVAILABLE, "why", retryable=True)),
         (Overloaded("why"), Failure(503, UNAVAILABLE, "why", retryable=True)),
         (KeyError("a secret"), Failure(500, INTERNAL, "internal error; the server's log has the details")),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, overload
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_NS: Final = 2**63 - 1
 _SECOND_MS: Final = 1000.0
 _MINUTE_MS: Final = 60_000.0
 _HOUR_MS: Final = 3_600_000.0
@@ -29,6 +30,19 @@ def iso(ns: int | None) -> str | None:
     if ns is None:
         return None
     return (_EPOCH + timedelta(microseconds=ns // 1000)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@overload
+def nanoseconds(moment: datetime) -> int: ...
+@overload
+def nanoseconds(moment: None) -> None: ...
+def nanoseconds(moment: datetime | None) -> int | None:
+    """A time in nanoseconds since the epoch, at most what a database holds; one without a zone is UTC."""
+    if moment is None:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    microseconds = (aware - _EPOCH) // timedelta(microseconds=1)
+    return max(-_LATEST_NS, min(microseconds * 1000, _LATEST_NS))
 
 
 def share(part: float, whole: float) -> float:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import debug, demo, look, serve, stage
+from . import db, debug, demo, keys, look, rejects, serve, stage
 
 app = typer.Typer(
     name="evalvault-otel",
@@ -17,10 +17,13 @@ app = typer.Typer(
 )
 app.command("serve", rich_help_panel="Run")(serve.serve)
 app.command("demo", rich_help_panel="Run")(demo.demo)
+app.add_typer(keys.app, rich_help_panel="Run")
 app.command("runs", rich_help_panel="Look")(look.runs)
 app.command("trace", rich_help_panel="Look")(look.trace)
 app.add_typer(debug.app, rich_help_panel="Look")
 app.add_typer(stage.app, rich_help_panel="Look")
+app.add_typer(rejects.app, rich_help_panel="Look")
+app.add_typer(db.app, rich_help_panel="Look after")
 
 
 def _version(asked: bool) -> None:

@@ -20,6 +20,12 @@ from ..settings import child_environment, load
 from ..store import Store
 
 _ASSEMBLY_TIMEOUT_S = 30.0
+# Whatever is set for another server: this one is for the application that it starts, on this machine.
+_ALONE = {
+    **dict.fromkeys(("grpc", "http", "api"), "127.0.0.1:0"),
+    **dict.fromkeys(("api_keys", "api_keys_file", "tls_cert", "tls_key", "tls_client_ca"), ""),
+    **dict.fromkeys(("rate_requests", "rate_bytes"), 0.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ def demo(
     from ..server.app import build
 
     material = _material()
-    settings = load({"db": db, "grpc": "127.0.0.1:0", "http": "127.0.0.1:0", "api": "127.0.0.1:0"})
+    settings = load({"db": db, **_ALONE})
     run_id = f"quickstart-{datetime.now(tz=UTC):%Y%m%d-%H%M%S}"
     server = build(settings)
     server.start()

@@ -1,6 +1,8 @@
 """Options that many commands share, described where the settings are."""
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import Field, fields
+from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 import typer
@@ -11,16 +13,36 @@ from ..store import Store, open_store
 _SPECS = {spec.name: spec for spec in fields(Settings)}
 
 
-def setting(name: str) -> Any:
-    """The command-line option of a setting: `--name`, with its meaning, variable and default."""
+# A secret has no place in a command line: `ps` shows it to every user of the machine.
+SECRET_SETTINGS = frozenset(spec.name for spec in fields(Settings) if not spec.repr)
+
+
+def setting(name: str, option: str = "") -> Any:
+    """The command-line option of a setting: `--name`, or `--option`, with its meaning, variable and default."""
     spec = _SPECS[name]
     text = f"{spec.metadata['doc']}  [env: {spec.metadata['env']}; default: {_shown(spec.default)}]"
-    flag = "--" + name.replace("_", "-")
+    flag = "--" + (option or name.replace("_", "-"))
     return typer.Option(*([flag, "/ "] if isinstance(spec.default, bool) else [flag]), help=text, show_default=False)
 
 
 def _shown(default: Any) -> str:
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    return str(default).lower() if isinstance(default, bool) else str(default) or "none"
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes `**options` an option for every setting, except secrets."""
+    parameters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[_kind(spec), setting(name)])
+        for name, spec in _SPECS.items()
+        if name not in SECRET_SETTINGS
+    ]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what `inspect.signature` looks for
+    return command
+
+
+def _kind(spec: Field[Any]) -> Any:
+    return type(spec.default) | None
 
 
 Db = Annotated[str | None, setting("db")]

@@ -1,13 +1,15 @@
 """Tables for people, JSON for programs."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
 import typer
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 # In a pipe there is no width to fit: lines are never broken.
@@ -33,3 +35,13 @@ def print_table(columns: Sequence[str], lines: Iterable[Sequence[object]], *, nu
 
 def _cell(value: object) -> str:
     return "-" if value is None else str(value)
+
+
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A function to call with each further number of things that are done; shown on a terminal only."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    terminal = sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not terminal) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda number: progress.advance(task, number)

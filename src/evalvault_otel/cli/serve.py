@@ -1,68 +1,54 @@
-"""`serve`: the receivers, the assembler and the query API in one process, until a signal."""
+"""`serve`: the receivers, the assembler and the query API, in one process or several, until a signal."""
 
-import gc
 import logging
 import signal
 import sys
 import threading
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ..settings import load
-from .options import Db, setting
+import typer
+
+from ..settings import Settings, load
+from .options import with_settings
 
 
-def serve(
-    db: Db = None,
-    grpc: Annotated[str | None, setting("grpc")] = None,
-    http: Annotated[str | None, setting("http")] = None,
-    api: Annotated[str | None, setting("api")] = None,
-    insecure: Annotated[bool | None, setting("insecure")] = None,
-    max_request_bytes: Annotated[int | None, setting("max_request_bytes")] = None,
-    max_queue_bytes: Annotated[int | None, setting("max_queue_bytes")] = None,
-    commit_bytes: Annotated[int | None, setting("commit_bytes")] = None,
-    ack_timeout_s: Annotated[float | None, setting("ack_timeout_s")] = None,
-    commit_delay_ms: Annotated[float | None, setting("commit_delay_ms")] = None,
-    quiet_ms: Annotated[float | None, setting("quiet_ms")] = None,
-    max_rejects: Annotated[int | None, setting("max_rejects")] = None,
-    shutdown_s: Annotated[float | None, setting("shutdown_s")] = None,
-) -> None:
+@with_settings
+def serve(**options: Any) -> None:
     """Receive OTLP, keep it, answer questions about it. Stops on Ctrl-C or SIGTERM.
 
     Prints `ready grpc=… http=… api=… db=…` on standard error when it accepts.
 
     Example: `evalvault-otel serve --db postgresql://me@localhost/traces`
     """
-    from ..server.app import build
-
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = load({name: value for name, value in locals().items() if name in _NAMES})
+    settings = load(options)
+    if settings.workers > 1:
+        _serve_with_workers(settings)
+    else:
+        _serve_here(settings)
+
+
+def _serve_here(settings: Settings) -> None:
+    from ..server.app import build
+    from ..server.running import run
+
     server = build(settings)
-    stop = _on_signals()
-    server.start()
-    _tune_interpreter(settings.db)
-    addresses = " ".join(f"{name}={without_password(value)}" for name, value in server.addresses.items())
-    sys.stderr.write(f"ready {addresses}\n")
+    run(server, _on_signals(), lambda: _say_ready(server.addresses))
+
+
+def _serve_with_workers(settings: Settings) -> None:
+    from ..server.supervisor import supervise
+
+    if not supervise(settings, _say_ready):
+        raise typer.Exit(1)
+
+
+def _say_ready(addresses: Mapping[str, str]) -> None:
+    shown = " ".join(f"{name}={without_password(value)}" for name, value in addresses.items())
+    sys.stderr.write(f"ready {shown}\n")
     sys.stderr.flush()
-    stop.wait()
-    server.stop()
-
-
-def _tune_interpreter(db: str) -> None:
-    """Fewer pauses for cycles, and shorter turns where a thread waits for another process.
-
-    A request makes a hundred thousand records, hardly any of them part of a cycle. The writer waits for PostgreSQL
-    hundreds of times in a commit, and would get the interpreter back up to 5 ms late each time; SQLite never waits.
-    """
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD, 50, 1000)
-    if db.startswith("postgres"):
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
-
-
-_GC_THRESHOLD = 500_000
-_SWITCH_INTERVAL_S = 0.001
-_NAMES = frozenset(serve.__annotations__) - {"return"}
 
 
 def _on_signals() -> threading.Event:

@@ -5,8 +5,10 @@ processes can do this on one database.
 """
 
 import logging
+import random
 import threading
 import time
+from collections import deque
 
 from ..assembly import assemble
 from ..errors import Unavailable
@@ -17,6 +19,9 @@ _LOG = logging.getLogger(__name__)
 _IDLE_S = 0.1
 _AWAY_S = 1.0
 _BATCH = 200
+# A trace that another process has taken says that others walk through the same list: go on somewhere else in it, and
+# after some of those ask for a new one. Without this, every process tries every trace.
+_MOST_MISSES = 8
 # A trace that our own defect keeps from being assembled is tried again, ever more rarely.
 _FIRST_RETRY_NS = 10_000_000_000
 _LAST_RETRY_NS = 3_600_000_000_000
@@ -42,24 +47,36 @@ class Assembler:
         self._thread.join(patience_s)
 
     def _run(self) -> None:
+        waiting = False
         while not self._stop.is_set():
             try:
                 done = self.step(time.time_ns())
             except Unavailable as exc:
-                _LOG.warning("assembly waits for storage: %s", exc)
+                if not waiting:
+                    _LOG.warning("assembly waits for storage: %s", exc)
+                waiting = True
                 self._stop.wait(_AWAY_S)
             else:
+                waiting = False
                 if not done:
                     self._stop.wait(_IDLE_S)
 
     def step(self, now_ns: int) -> int:
         """Assemble the traces that are due at `now_ns`; returns how many were."""
-        done = 0
-        for trace_id in self._store.due_traces(now_ns, _BATCH + len(self._failed)):
-            if self._stop.is_set():
-                break
-            if self._failed.get(trace_id, (0, 0))[0] <= now_ns:
-                done += self._assemble(trace_id, now_ns)
+        limit = _BATCH + len(self._failed)
+        asked = self._store.due_traces(now_ns, limit)
+        if self._failed and len(asked) < limit:
+            # Those are all: others that failed were assembled elsewhere, got new spans, or are gone.
+            self._failed = {trace_id: self._failed[trace_id] for trace_id in asked if trace_id in self._failed}
+        due = deque(trace_id for trace_id in asked if self._failed.get(trace_id, (0, 0))[0] <= now_ns)
+        done = misses = 0
+        while due and misses < _MOST_MISSES and not self._stop.is_set():
+            trace_id = due.popleft()
+            if self._assemble(trace_id, now_ns):
+                done += 1
+            elif due and trace_id not in self._failed:
+                misses += 1
+                due.rotate(random.randrange(len(due)))  # noqa: S311 - no secret
         return done
 
     def _assemble(self, trace_id: str, now_ns: int) -> bool:

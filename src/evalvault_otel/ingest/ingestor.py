@@ -9,16 +9,16 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ..errors import InvalidInput, Unavailable
-from ..model import Reject
+from ..errors import Unavailable
 from ..settings import Settings
-from ..store import Store, TraceBatch, Written
-from ..values import dumps
-from ..wire import Decoded, protobuf
+from ..store import Store
+from ..wire import Decoded
 from ..wire.answer import Accepted
-from .grouping import Grouped, group, merge, singles
+from .commit import Committer, accepted
+from .grouping import Grouped, group
+from .replay import open_backlog
 from .telemetry import IngestTelemetry
 
 _LOG = logging.getLogger(__name__)
@@ -38,9 +38,10 @@ class Ingestor:
     """The one way into the store. Start it, submit from any thread, stop it: a stop stores what is waiting."""
 
     def __init__(self, store: Store, settings: Settings, telemetry: IngestTelemetry) -> None:
-        self._store = store
         self._settings = settings
         self._telemetry = telemetry
+        self._committer = Committer(store, telemetry)
+        self._backlog = open_backlog(store, self._committer, settings, telemetry)
         self._queue: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._queued = 0
@@ -48,17 +49,24 @@ class Ingestor:
         self._thread = threading.Thread(target=self._run, name="evalvault-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to store."""
+        """Begin to store, and to replay what waits in the spool."""
+        if self._backlog is not None:
+            self._backlog.start()
         self._thread.start()
 
     def stop(self, patience_s: float | None = None) -> None:
-        """Refuse new requests, store those that wait, then return: after `patience_s` seconds in any case."""
+        """Refuse new requests, store those that wait (in the spool, if storage is away), then return.
+
+        It returns after `patience_s` seconds in any case.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join(patience_s)
         if self._thread.is_alive():
             _LOG.warning("storage did not take what was waiting within %g s: clients will send it again", patience_s)
+        elif self._backlog is not None:
+            self._backlog.stop()
 
     def wait_for_room(self, patience_s: float) -> None:
         """Return when little enough waits: decoded requests are several times as large as their bytes.
@@ -93,20 +101,39 @@ class Ingestor:
     def _run(self) -> None:
         while requests := self._next_group():
             started = time.perf_counter()
-            self._answer(requests)
+            try:
+                self._answer(requests)
+            except Exception as exc:  # noqa: BLE001 - every waiting request gets its answer
+                _LOG.exception("%d requests could not be stored", len(requests))
+                for request in requests:
+                    if not request.answer.done():
+                        request.answer.set_exception(exc)
             self._telemetry.commit_seconds.observe(time.perf_counter() - started)
             self._telemetry.commit_requests.observe(len(requests))
 
     def _answer(self, requests: list[_Waiting]) -> None:
-        """Store requests and answer each of them, whatever happens."""
-        try:
-            self._commit(requests)
-        except Exception as exc:  # noqa: BLE001 - every waiting request gets its answer
-            for request in requests:
-                if not request.answer.done():
-                    request.answer.set_exception(exc)
-            if not isinstance(exc, Unavailable):
-                _LOG.exception("%d requests could not be stored", len(requests))
+        """Store requests, or keep them in the spool while storage is away, and answer each of them."""
+        received_ns = time.time_ns()
+        late = requests
+        if self._backlog is None or not self._backlog.is_away():
+            late = self._commit(requests, received_ns)
+        if late and self._backlog is not None:
+            outcomes = self._backlog.keep([request.decoded for request in late], received_ns)
+            for request, problem in zip(late, outcomes, strict=True):
+                _give(request.answer, accepted(request.decoded.rejects) if problem is None else problem)
+
+    def _commit(self, requests: list[_Waiting], received_ns: int) -> list[_Waiting]:
+        """Store requests and answer them; returns those that wait for the spool because storage is away."""
+        late: list[_Waiting] = []
+        for request, outcome in self._committer.commit(requests, received_ns):
+            if self._backlog is not None and isinstance(outcome, Unavailable):
+                self._backlog.fails(outcome)
+                late.append(request)
+            else:
+                _give(request.answer, outcome)
+        if self._backlog is not None and not late:
+            self._backlog.works()
+        return late
 
     def _next_group(self) -> list[_Waiting]:
         """Wait for requests, a little longer for more of them; empty when stopping and nothing is left."""
@@ -125,73 +152,9 @@ class Ingestor:
             self._changed.notify_all()
             return taken
 
-    def _commit(self, requests: list[_Waiting]) -> None:
-        """Store requests together; if that fails for something in one of them, each on its own."""
-        try:
-            rejects = [reject for request in requests for reject in request.decoded.rejects]
-            self._store_spans(requests, rejects)
-        except Unavailable:
-            raise
-        except Exception as exc:
-            if len(requests) > 1:
-                for request in requests:
-                    self._answer([request])
-                return
-            if not isinstance(exc, InvalidInput):
-                raise
-            refused = self._salvage(requests[0])
-        else:
-            refused = []
-        for request in requests:
-            request.answer.set_result(_accepted([*request.decoded.rejects, *refused]))
 
-    def _store_spans(self, requests: list[_Waiting], rejects: list[Reject]) -> None:
-        grouped = merge([request.grouped for request in requests])
-        written = self._store.write(grouped.traces, rejects, time.time_ns())
-        self._count(written, rejects, grouped)
-        self._telemetry.log_events.labels("other").inc(sum(request.decoded.others for request in requests))
-
-    def _salvage(self, request: _Waiting) -> list[Reject]:
-        """Store a request piece by piece where the database refuses some of them; what it refuses is rejected."""
-        self._count(Written(0, 0, 0), [], replace(request.grouped, traces=[]))
-        self._telemetry.log_events.labels("other").inc(request.decoded.others)
-        refused: list[Reject] = []
-        for batch in request.grouped.traces:
-            for alone in singles(batch):
-                try:
-                    self._count(self._store.write([alone], [], time.time_ns()), [])
-                except InvalidInput as exc:
-                    refused.append(_refused(alone, str(exc)))
-        rejects = [*request.decoded.rejects, *refused]
-        self._store.write([], rejects, time.time_ns())
-        self._count(Written(0, 0, 0), rejects)
-        return refused
-
-    def _count(self, written: Written, rejects: list[Reject], grouped: Grouped | None = None) -> None:
-        """Count what was written, what was refused, and what `grouped` says besides: repetitions and whole traces."""
-        grouped = grouped or Grouped([], 0, 0)
-        spans, logs = self._telemetry.spans, self._telemetry.log_events
-        spans.labels("stored").inc(written.stored)
-        spans.labels("duplicate").inc(written.duplicates + grouped.duplicates)
-        logs.labels("stored").inc(written.logs_stored)
-        logs.labels("duplicate").inc(written.logs_duplicates + grouped.log_duplicates)
-        for reject in rejects:
-            (logs if reject.signal == "logs" else spans).labels("rejected").inc(reject.count)
-        self._telemetry.conflicts.inc(written.conflicts + grouped.conflicts)
-        whole = sum(batch.assembly is not None for batch in grouped.traces)
-        self._telemetry.assembled.labels("ingest").inc(whole)
-
-
-def _refused(batch: TraceBatch, reason: str) -> Reject:
-    """A single span or log event that the database does not take."""
-    if batch.spans:
-        return Reject(reason, protobuf.encode(batch.spans), encoding="protobuf")
-    return Reject(reason, dumps([asdict(event) for event in batch.logs]).encode(), signal="logs", encoding="json")
-
-
-def _accepted(rejects: list[Reject]) -> Accepted:
-    if not rejects:
-        return Accepted()
-    reasons = list(dict.fromkeys(reject.reason for reject in rejects))
-    more = f" (and {len(reasons) - 3} more reasons)" if len(reasons) > 3 else ""  # noqa: PLR2004 - enough to see why
-    return Accepted(len(rejects), "; ".join(reasons[:3]) + more)
+def _give(answer: Future[Accepted], outcome: Accepted | Exception) -> None:
+    if isinstance(outcome, Exception):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

@@ -15,6 +15,14 @@ class IngestTelemetry:
         )
         for outcome in ("stored", "duplicate", "rejected", "other"):
             self.log_events.labels(outcome)
+        self.rejects = Counter(
+            "evalvault_rejects",
+            "Spans and log records that can never be stored, by signal",
+            ["signal"],
+            registry=registry,
+        )
+        for signal in ("traces", "logs"):
+            self.rejects.labels(signal)
         self.conflicts = Counter(
             "evalvault_span_conflicts", "Duplicates whose content differs from the stored span", registry=registry
         )
@@ -22,8 +30,13 @@ class IngestTelemetry:
             "evalvault_requests", "Export requests by transport and result", ["transport", "result"], registry=registry
         )
         self.waiting_bytes = Gauge(
-            "evalvault_waiting_bytes", "Bytes of requests that wait for their commit", registry=registry
+            "evalvault_waiting_bytes",
+            "Bytes of requests that wait for their commit",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
+        # With several workers a replacement finds what its predecessor left: counters go on, nothing waits.
+        self.waiting_bytes.set(0)
         self.commit_seconds = Histogram(
             "evalvault_commit_seconds", "Time to store one group of requests", registry=registry
         )
@@ -32,6 +45,16 @@ class IngestTelemetry:
             "Requests that shared one transaction",
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
+        )
+        self.spool_bytes = Gauge("evalvault_spool_bytes", "Bytes in the files of the spool", registry=registry)
+        self.spool_requests = Gauge(
+            "evalvault_spool_requests", "Requests that wait in the spool for the database", registry=registry
+        )
+        self.spooled_requests = Counter(
+            "evalvault_spooled_requests", "Requests acknowledged from the spool", registry=registry
+        )
+        self.replayed_requests = Counter(
+            "evalvault_replayed_requests", "Requests taken from the spool into the database", registry=registry
         )
         self.assembled = Counter("evalvault_traces_assembled", "Traces assembled", ["path"], registry=registry)
         self.assembly_errors = Counter(

@@ -1,9 +1,14 @@
-"""The query API: JSON over HTTP, described at `/openapi.json`. It answers from the store and never writes."""
+"""The query API: JSON over HTTP, described at `/openapi.json`. It answers from the store and never writes.
 
-from typing import Final
+Where there are API keys, everything below `/api` and `/metrics` wants the scope `read`. Who restarts the process or
+sends it traffic needs no key, and the description holds no data.
+"""
+
+from typing import Annotated, Final
 
 import orjson
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.responses import Response
 
@@ -12,6 +17,7 @@ from ..store import Store
 from .api_errors import RESPONSES, answer_errors
 from .api_models import Health, Index
 from .api_routes import StoreOf, router
+from .keys import Keys, Scope, presented_key
 
 _LINKS: Final = {
     "runs": "/api/runs",
@@ -23,10 +29,13 @@ _LINKS: Final = {
 }
 
 
-def create_api(store: Store, metrics_registry: CollectorRegistry) -> FastAPI:
+_NO_KEYS: Final = Keys()
+
+
+def create_api(store: Store, metrics_registry: CollectorRegistry, keys: Keys = _NO_KEYS) -> FastAPI:
     """The ASGI application of the query API.
 
-    `metrics_registry` is what `/metrics` shows.
+    `metrics_registry` is what `/metrics` shows, `keys` who may read.
     """
     app = FastAPI(
         title="evalvault-otel",
@@ -37,8 +46,8 @@ def create_api(store: Store, metrics_registry: CollectorRegistry) -> FastAPI:
     )
     app.state.store = store
     app.state.metrics_registry = metrics_registry
+    app.state.keys = keys
     answer_errors(app)
-    app.include_router(router)
     app.add_api_route("/", _index, response_model=Index, summary="Where to go from here")
     app.add_api_route("/livez", _livez, response_model=Health, summary="The process answers", tags=["health"])
     app.add_api_route("/readyz", _readyz, response_model=Health, summary="The storage answers too", tags=["health"])
@@ -47,8 +56,30 @@ def create_api(store: Store, metrics_registry: CollectorRegistry) -> FastAPI:
         """Figures of this process in Prometheus text format."""
         return Response(generate_latest(metrics_registry), media_type=CONTENT_TYPE_LATEST)
 
-    app.add_api_route("/metrics", metrics, response_class=Response, summary="Figures for Prometheus", tags=["health"])
+    guarded = APIRouter(dependencies=[Depends(_may_read)])
+    guarded.include_router(router)
+    guarded.add_api_route(
+        "/metrics", metrics, response_class=Response, summary="Figures for Prometheus", tags=["health"]
+    )
+    app.include_router(guarded)
     return app
+
+
+# These two describe the headers in `/openapi.json` and let `/docs` send them; `Keys` decides.
+_BEARER: Final = HTTPBearer(auto_error=False, description="an API key with the scope `read`")
+_OWN_HEADER: Final = APIKeyHeader(name="x-api-key", auto_error=False, description="the same")
+
+
+async def _may_read(
+    request: Request, _bearer: Annotated[object, Depends(_BEARER)], _own: Annotated[object, Depends(_OWN_HEADER)]
+) -> None:
+    """Let a request through that may read.
+
+    Raises:
+        Unauthenticated, Forbidden, Unavailable: as `Keys.check`.
+    """
+    keys: Keys = request.app.state.keys
+    keys.check(presented_key(request.headers.raw), Scope.READ)
 
 
 def _index() -> Response:

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from ..errors import EvalVaultError, InvalidInput, NotFound, SettingsError, Unavailable
+from ..errors import EvalVaultError, Forbidden, InvalidInput, NotFound, SettingsError, Unauthenticated, Unavailable
 from ..wire.answer import RETRY_AFTER_S
 from .api_models import ApiError
 
@@ -20,10 +20,18 @@ _STATUS: Final[tuple[tuple[type[EvalVaultError], int, str], ...]] = (
     (NotFound, 404, "Not found"),
     (InvalidInput, 422, "Invalid parameter"),
     (SettingsError, 422, "Invalid parameter"),
+    (Unauthenticated, 401, "Unauthenticated"),
+    (Forbidden, 403, "Forbidden"),
     (Unavailable, 503, "Storage unavailable"),
 )
+_HEADERS: Final[dict[int, dict[str, str]]] = {
+    401: {"WWW-Authenticate": "Bearer"},
+    503: {"Retry-After": str(RETRY_AFTER_S)},
+}
 
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": ApiError, "description": "The server asks for an API key, and this is none that it knows"},
+    403: {"model": ApiError, "description": "The API key lacks the scope `read`"},
     404: {"model": ApiError, "description": "No such run, trace or page"},
     422: {"model": ApiError, "description": "A parameter is wrong"},
     503: {"model": ApiError, "description": "Storage cannot be reached; `Retry-After` says when to try again"},
@@ -47,8 +55,7 @@ async def _ours(_: Request, exc: Exception) -> Response:
     status, error = next(
         ((code, text) for kind, code, text in _STATUS if isinstance(exc, kind)), (500, "Internal error")
     )
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None  # noqa: PLR2004 - HTTP's number
-    return _answer(status, error, str(exc), headers)
+    return _answer(status, error, str(exc), _HEADERS.get(status))
 
 
 async def _invalid(_: Request, exc: Exception) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from ..analysis.figures import iso, rounded
+from ..analysis.reject_json import RejectJson
 from ..analysis.stage_json import StageJson
 from ..model import LogEvent
 from ..store.records import Run
@@ -76,6 +77,15 @@ class EventList:
     run_id: str
     events: Sequence[StageJson]
     total: int
+    returned: int
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectList:
+    """A page of rejects, the latest first."""
+
+    rejects: Sequence[RejectJson]
     returned: int
     next_cursor: str | None
 

@@ -4,7 +4,7 @@ Run ids may hold `/` and `@`: they are the rest of the path, so they need no esc
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from ..analysis.bottlenecks import in_tree_order
-from ..analysis.figures import iso
+from ..analysis.figures import iso, nanoseconds
 from ..analysis.metrics import RunMetrics, run_metrics
+from ..analysis.reject_json import RejectDetailJson, reject_detail_json, reject_json
 from ..analysis.render import to_json, to_markdown
 from ..analysis.report import ReportOptions, debug_report
 from ..analysis.report_model import DebugReport
@@ -22,12 +23,13 @@ from ..analysis.summary import Summary, summarize
 from ..analysis.thresholds import load_limits
 from ..model import AssetUse, Finding
 from ..store import Store
-from ..store.records import MetricFilter, RunFilter, StageFilter, Trace
+from ..store.records import MetricFilter, RejectFilter, RunFilter, StageFilter, Trace
 from ..wire import otlp_json
 from .api_models import (
     AssetJson,
     EventList,
     FindingJson,
+    RejectList,
     RunJson,
     RunList,
     TraceJson,
@@ -67,21 +69,8 @@ def runs(  # noqa: PLR0913, PLR0917 - one parameter per filter
     cursor: Cursor = None,
 ) -> Response:
     """Only runs that hold a trace are listed, with exact counts."""
-    page = store.runs(RunFilter(service, kind, _ns(since), _ns(until), q), limit, cursor)
+    page = store.runs(RunFilter(service, kind, nanoseconds(since), nanoseconds(until), q), limit, cursor)
     return _json(RunList(list(map(run_json, page.items)), page.total, len(page.items), page.next_cursor))
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST_NS = (1 << 63) - 1
-
-
-def _ns(time: datetime | None) -> int | None:
-    """A time in nanoseconds, at most what a database holds; one without a zone is UTC."""
-    if time is None:
-        return None
-    moment = time if time.tzinfo else time.replace(tzinfo=UTC)
-    microseconds = (moment - _EPOCH) // timedelta(microseconds=1)
-    return max(-_LATEST_NS, min(microseconds * 1000, _LATEST_NS))
 
 
 @router.get("/runs/{run_id:path}", response_model=RunJson, summary="One run")
@@ -162,6 +151,26 @@ def trace(
         archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id)))
         shown = replace(shown, spans=archive, log_events=list(map(log_event_json, store.logs(trace_id))))
     return _json(shown)
+
+
+@router.get("/rejects", response_model=RejectList, summary="What could not be stored, the latest first")
+def rejects(  # noqa: PLR0913, PLR0917 - one parameter per filter
+    store: StoreOf,
+    since: Annotated[datetime | None, Query(description="received from this time on (UTC)")] = None,
+    signal: Annotated[str | None, Query(description="`traces` or `logs`")] = None,
+    q: Annotated[str | None, Query(description="part of the reason")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    """Spans and log records that can never be stored, with the reason and who sent them."""
+    page = store.rejects(RejectFilter(nanoseconds(since), q, signal), limit, cursor)
+    return _json(RejectList(list(map(reject_json, page.items)), len(page.items), page.next_cursor))
+
+
+@router.get("/rejects/{reject_id}", response_model=RejectDetailJson, summary="One reject with its payload")
+def reject(store: StoreOf, reject_id: int) -> Response:
+    """The payload as OTLP/JSON where it can be read, as the text that came, or as base64."""
+    return _json(reject_detail_json(store.reject(reject_id)))
 
 
 def _trace_json(store: Store, trace: Trace) -> TraceJson:

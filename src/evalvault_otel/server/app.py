@@ -6,42 +6,50 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from ..errors import Unavailable
+from ..errors import SettingsError, Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, split_address
-from ..store import Pauses, Store, open_store
+from ..store import Pauses, RejectBounds, Store, open_store
 from .api import create_api
+from .keys import Keys
 from .loop import EventLoop
 from .otlp_grpc import GrpcServer
 from .otlp_http import create_otlp_http
 from .receiver import Receiver
+from .tls import Tls
 from .web import WebServer
 
 _LOG = logging.getLogger(__name__)
 _MIGRATION_RETRY_S = 1.0
-# Of the time for a stop, what is left to the store when clients have had their answers or their time.
-_STORE_SHARE = 0.3
+# Of the time for a stop, what clients have for their answers; the rest is for what waits to be stored.
+_CLIENTS_SHARE = 0.5
+_LAST_WORDS_S = 0.5
 
 
-def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
+def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorRegistry | None = None) -> "Server":
     """A server that has bound its addresses and is not serving yet.
 
-    With `reuse_port` several processes can have the same addresses and share what comes in.
+    With `reuse_port` several processes can have the same addresses and share what comes in. `figures` is what
+    `/metrics` shows, by default the figures of this server alone.
 
     Raises:
         OSError: an address is taken.
-        SettingsError, MissingExtra: the database setting cannot work.
+        SettingsError, MissingExtra: the database, the keys or the certificate of the settings cannot work.
     """
-    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), settings.max_rejects)
+    keys, tls = Keys.of(settings), Tls.of(settings)
+    bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
+    store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
     registry = CollectorRegistry()
     telemetry = IngestTelemetry(registry)
     ingestor = Ingestor(store, settings, telemetry)
-    receiver = Receiver(ingestor, settings, telemetry)
+    receiver = Receiver(ingestor, settings, telemetry, keys)
+    api = create_api(store, figures or registry, keys)
     loop = EventLoop()
     try:
-        frontend = loop.run(_bind(settings, receiver, store, registry, reuse_port=reuse_port))
+        frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))
     except BaseException:
         loop.close()
         raise
@@ -52,6 +60,7 @@ def build(settings: Settings, *, reuse_port: bool = False) -> "Server":
 class Frontend:
     """All that clients talk to. Its methods run in the event loop."""
 
+    receiver: Receiver
     grpc: GrpcServer
     http: WebServer
     api: WebServer
@@ -61,19 +70,23 @@ class Frontend:
         await asyncio.gather(self.grpc.start(), self.http.start(), self.api.start())
 
     async def stop(self, grace_s: float) -> None:
-        """Accept no more, give requests under way `grace_s` seconds."""
+        """Accept no more, give requests under way `grace_s` seconds, then a moment to hear that it was not enough."""
         await self.grpc.drain()
-        await asyncio.gather(self.grpc.stop(grace_s), self.http.stop(grace_s), self.api.stop(grace_s))
+        asyncio.get_running_loop().call_later(grace_s, self.receiver.give_up)
+        end_s = grace_s + _LAST_WORDS_S
+        await asyncio.gather(self.grpc.stop(end_s), self.http.stop(end_s), self.api.stop(end_s))
 
 
-async def _bind(
-    settings: Settings, receiver: Receiver, store: Store, registry: CollectorRegistry, *, reuse_port: bool
-) -> Frontend:
+async def _bind(settings: Settings, receiver: Receiver, api: FastAPI, tls: Tls | None, *, reuse_port: bool) -> Frontend:
     """Runs in the event loop, because gRPC takes the one it finds."""
+    otlp_http = create_otlp_http(receiver, settings)
+    # Clients of the API are people and scrapers: a certificate of their own is asked of those who send.
+    of_receiver, of_api = (tls.uvicorn_options(client_certificates=asked) if tls else None for asked in (True, False))
     return Frontend(
-        GrpcServer(receiver, settings, reuse_port=reuse_port),
-        WebServer(create_otlp_http(receiver, settings), settings.http, settings, reuse_port=reuse_port),
-        WebServer(create_api(store, registry), settings.api, settings, reuse_port=reuse_port),
+        receiver,
+        GrpcServer(receiver, settings, tls, reuse_port=reuse_port),
+        WebServer(otlp_http, settings.http, settings, of_receiver, reuse_port=reuse_port),
+        WebServer(api, settings.api, settings, of_api, reuse_port=reuse_port),
     )
 
 
@@ -115,6 +128,9 @@ class Server:
                 self.store.migrate()
             except Unavailable:
                 continue
+            except SettingsError as exc:
+                _LOG.error("%s", exc)  # noqa: TRY400 - the sentence says it all
+                return
             _LOG.warning("storage is back")
             return
 
@@ -123,7 +139,7 @@ class Server:
         deadline = time.monotonic() + self.settings.shutdown_s
         self._stopping.set()
         self.receiver.refuse()
-        self.loop.run(self.frontend.stop(self.settings.shutdown_s * (1 - _STORE_SHARE)))
+        self.loop.run(self.frontend.stop(self.settings.shutdown_s * _CLIENTS_SHARE))
         self.receiver.stop()
         self.ingestor.stop(max(0.0, deadline - time.monotonic()))
         self.assembler.stop(max(0.0, deadline - time.monotonic()))

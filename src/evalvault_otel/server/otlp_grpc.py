@@ -12,11 +12,13 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from ..errors import InvalidInput, Unavailable
+from ..errors import EvalVaultError, InvalidInput, Unavailable
 from ..ingest import Room
 from ..settings import Settings, split_address
 from ..wire.answer import Encoding, Failure, retry_info, status, success_body
+from .keys import presented_key
 from .receiver import Export, Receiver
+from .tls import Tls
 
 SERVICE: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
 _UNSERVED: Final = (
@@ -32,14 +34,16 @@ _Handler = Callable[[object, Any], Awaitable[bytes]]
 class GrpcServer:
     """The gRPC receiver. To be made in the event loop that it will use; `port` is the one really bound."""
 
-    def __init__(self, receiver: Receiver, settings: Settings, *, reuse_port: bool = False) -> None:
+    def __init__(
+        self, receiver: Receiver, settings: Settings, tls: Tls | None = None, *, reuse_port: bool = False
+    ) -> None:
         self._server = grpc.aio.server(options=_options(settings, reuse_port=reuse_port))
         self._health = health.aio.HealthServicer()
         self._serve(SERVICE, _export_with(receiver, settings))
         for service in _UNSERVED:
-            self._serve(service, _discard if settings.other_signals == "discard" else _refuse)
+            self._serve(service, _unserved_with(receiver, settings))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.port = _bind(self._server, settings.grpc, reuse_port=reuse_port)
+        self.port = _bind(self._server, settings.grpc, tls, reuse_port=reuse_port)
 
     def _serve(self, service: str, export: _Handler) -> None:
         handler = grpc.stream_unary_rpc_method_handler(export)
@@ -78,7 +82,7 @@ def _options(settings: Settings, *, reuse_port: bool) -> list[tuple[str, int]]:
     ]
 
 
-def _bind(server: grpc.aio.Server, address: str, *, reuse_port: bool) -> int:
+def _bind(server: grpc.aio.Server, address: str, tls: Tls | None, *, reuse_port: bool) -> int:
     host, wanted = split_address(address)
     # Tried with a plain socket first: grpc prints a page of its own when an address is taken.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -89,7 +93,7 @@ def _bind(server: grpc.aio.Server, address: str, *, reuse_port: bool) -> int:
         except OSError as exc:
             raise OSError(f"cannot listen on {address}: {exc.strerror}") from exc
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_secure_port(address, tls.grpc_credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError:
         port = 0
     if not port:
@@ -104,7 +108,7 @@ def _export_with(receiver: Receiver, settings: Settings) -> _Handler:
             room.fit(len(body))
             return body
 
-        request = Export("grpc", context.peer(), Encoding.PROTOBUF)
+        request = _request(context)
         try:
             return success_body(Encoding.PROTOBUF, await receiver.export(request, read))
         except Exception as exc:  # noqa: BLE001 - every error has an answer
@@ -113,6 +117,10 @@ def _export_with(receiver: Receiver, settings: Settings) -> _Handler:
         raise AssertionError("abort does not return")
 
     return export
+
+
+def _request(context: Any) -> Export:
+    return Export("grpc", context.peer(), Encoding.PROTOBUF, key=presented_key(context.invocation_metadata() or ()))
 
 
 async def _message(context: Any, timeout_s: float) -> bytes:
@@ -132,13 +140,18 @@ async def _message(context: Any, timeout_s: float) -> bytes:
     raise InvalidInput("the call holds no request")
 
 
-async def _refuse(_: object, context: Any) -> bytes:
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, _NOT_SERVED)
-    raise AssertionError("abort does not return")
+def _unserved_with(receiver: Receiver, settings: Settings) -> _Handler:
+    async def unserved(_: object, context: Any) -> bytes:
+        request = _request(context)
+        try:
+            receiver.sender(request)
+        except EvalVaultError as exc:
+            await _abort(context, receiver.failed(request, exc))
+        if settings.other_signals != "discard":
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, _NOT_SERVED)
+        return b""
 
-
-async def _discard(_: object, context: Any) -> bytes:  # noqa: ARG001 - as every handler
-    return b""
+    return unserved
 
 
 async def _abort(context: Any, failed: Failure) -> None:

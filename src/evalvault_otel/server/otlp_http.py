@@ -3,16 +3,17 @@
 import asyncio
 from typing import Final
 
-from google.rpc.code_pb2 import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED
+from google.rpc.code_pb2 import INVALID_ARGUMENT, NOT_FOUND, UNAUTHENTICATED, UNIMPLEMENTED
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import TooLarge
+from ..errors import EvalVaultError, TooLarge
 from ..ingest import Room
 from ..settings import Settings
 from ..wire.answer import RETRY_AFTER_S, Accepted, Encoding, Failure, failure_body, success_body
+from .keys import presented_key
 from .receiver import Export, Receiver
 
 _ENCODINGS: Final = {encoding.value: encoding for encoding in Encoding}
@@ -69,15 +70,19 @@ class _Endpoint:
         if encoding is None:
             message = "Content-Type must be application/x-protobuf or application/json"
             return _refusal(None, Failure(415, INVALID_ARGUMENT, message))
+        export = _export(request, encoding)
         if signal in _SERVED:
-            return await self._export(request, encoding)
+            return await self._export(request, export)
+        try:
+            self._receiver.sender(export)
+        except EvalVaultError as exc:
+            return _refusal(encoding, self._receiver.failed(export, exc))
         if self._settings.other_signals == "discard":
             return _response(success_body(encoding, Accepted()), encoding, 200)
         return _refusal(encoding, Failure(404, UNIMPLEMENTED, _NOT_SERVED))
 
-    async def _export(self, request: Request, encoding: Encoding) -> Response:
-        peer = f"{request.client.host}:{request.client.port}" if request.client else ""
-        export = Export("http", peer, encoding, request.headers.get("content-encoding", ""))
+    async def _export(self, request: Request, export: Export) -> Response:
+        encoding = export.encoding
 
         async def read(room: Room) -> bytes:
             return await _read(request, room, self._settings)
@@ -91,6 +96,12 @@ class _Endpoint:
         except Exception as exc:  # noqa: BLE001 - every error has an answer
             return _refusal(encoding, self._receiver.failed(export, exc))
         return _response(success_body(encoding, accepted), encoding, 200)
+
+
+def _export(request: Request, encoding: Encoding) -> Export:
+    peer = f"{request.client.host}:{request.client.port}" if request.client else ""
+    content_encoding = request.headers.get("content-encoding", "")
+    return Export("http", peer, encoding, content_encoding, presented_key(request.headers.raw))
 
 
 def _encoding(request: Request) -> Encoding | None:
@@ -145,6 +156,8 @@ def _refusal(encoding: Encoding | None, failed: Failure, **headers: str) -> Resp
     encoding = encoding or Encoding.JSON
     response = _response(failure_body(encoding, failed), encoding, failed.http_status)
     response.headers.update(headers)
+    if failed.grpc_code == UNAUTHENTICATED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if failed.retryable:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response

@@ -1,7 +1,10 @@
 """Uvicorn as we need it: on addresses bound beforehand, on our event loop, and with bounded patience for clients."""
 
 import asyncio
+import math
 import socket
+from collections.abc import Mapping
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -17,7 +20,15 @@ _KEEP_ALIVE_S = 75
 class WebServer:
     """An ASGI application on an address. `address` is the one really bound."""
 
-    def __init__(self, app: ASGIApp, address: str, settings: Settings, *, reuse_port: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        address: str,
+        settings: Settings,
+        tls: Mapping[str, Any] | None = None,
+        *,
+        reuse_port: bool = False,
+    ) -> None:
         self._listener = _listen(address, reuse_port=reuse_port)
         self.address = f"{split_address(address)[0]}:{self._listener.getsockname()[1]}"
         config = uvicorn.Config(
@@ -29,6 +40,7 @@ class WebServer:
             ws="none",
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
+            **(tls or {}),
         )
         self._server = uvicorn.Server(config)
         self._serving: asyncio.Task[None] | None = None
@@ -42,7 +54,7 @@ class WebServer:
         if self._serving is None:
             self._listener.close()
             return
-        self._server.config.timeout_graceful_shutdown = max(1, int(grace_s))
+        self._server.config.timeout_graceful_shutdown = max(1, math.ceil(grace_s))
         self._server.should_exit = True
         await self._serving
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from ..errors import MissingExtra, SettingsError
 from .base import Store, TraceBatch, Written
+from .rejecting import RejectBounds
 from .writing import Pauses
 
-__all__ = ["Pauses", "Store", "TraceBatch", "Written", "open_store"]
+__all__ = ["Pauses", "RejectBounds", "Store", "TraceBatch", "Written", "open_store"]
 
 
-def open_store(url: str, pauses: Pauses | None = None, max_rejects: int = 10_000) -> Store:
+def open_store(url: str, pauses: Pauses | None = None, rejects: RejectBounds | None = None) -> Store:
     """The store for `--db`: a path, `sqlite:///path` or `postgresql://…`. Nothing is contacted yet.
 
     Raises:
@@ -18,23 +19,23 @@ def open_store(url: str, pauses: Pauses | None = None, max_rejects: int = 10_000
     """
     scheme, sep, rest = url.partition("://")
     if sep and scheme in {"postgres", "postgresql"}:
-        return _postgres(url, pauses, max_rejects)
+        return _postgres(url, pauses, rejects)
     if sep and scheme != "sqlite":
         raise SettingsError(f"--db {url!r}: use a path, sqlite:///path or postgresql://user@host/database")
-    return _sqlite(Path(rest.removeprefix("/") if sep else url), pauses, max_rejects)
+    return _sqlite(Path(rest.removeprefix("/") if sep else url), pauses, rejects)
 
 
-def _sqlite(path: Path, pauses: Pauses | None, max_rejects: int) -> Store:
+def _sqlite(path: Path, pauses: Pauses | None, rejects: RejectBounds | None) -> Store:
     from .sqlite import SqliteStore
 
     if not path.parent.is_dir():
         raise SettingsError(f"--db {path}: the folder {path.parent} does not exist; create it first")
-    return SqliteStore(path, pauses, max_rejects)
+    return SqliteStore(path, pauses, rejects)
 
 
-def _postgres(url: str, pauses: Pauses | None, max_rejects: int) -> Store:
+def _postgres(url: str, pauses: Pauses | None, rejects: RejectBounds | None) -> Store:
     try:
         from .postgres import PostgresStore
     except ImportError as exc:
         raise MissingExtra("PostgreSQL needs its driver: pip install 'evalvault-otel[postgres]'") from exc
-    return PostgresStore(url, pauses, max_rejects)
+    return PostgresStore(url, pauses, rejects)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ..model import Assembly, LogEvent, Reject, Span
 from .queries import Queries
+from .upkeep_records import Condition, Prunable, Pruned, Schema
 
 Assemble = Callable[[Sequence[Span], Sequence[LogEvent]], Assembly]
 
@@ -46,7 +47,30 @@ class Written:
     logs_duplicates: int = 0
 
 
-class Store(Queries, Protocol):
+class Upkeep(Protocol):
+    """What keeps a database in order. All methods raise `Unavailable` when it cannot be reached."""
+
+    def schema(self) -> Schema:
+        """The version of the tables, also when it is not the one that this program needs."""
+
+    def condition(self, *, thorough: bool = True) -> Condition:
+        """Counts and faults. `thorough` looks for orphans and runs the database's own check: it reads every row."""
+
+    def prunable(self, before_ns: int) -> Prunable:
+        """What `prune` would remove, all slices together."""
+
+    def prune(self, before_ns: int, limit: int) -> Pruned:
+        """Remove up to `limit` traces of which nothing arrived since `before_ns`, oldest first, in one transaction.
+
+        Everything that hangs on them goes too, and runs that are empty then. Resources, scopes and assets stay. Traces
+        that someone is just writing or assembling are left out. Nothing is done when no other is old enough.
+        """
+
+    def prune_rejects(self, before_ns: int) -> int:
+        """Remove the rejects received before that; how many went."""
+
+
+class Store(Queries, Upkeep, Protocol):
     """Durable home of spans and of all that is derived from them. Safe to call from many threads."""
 
     def migrate(self) -> int:
@@ -56,10 +80,11 @@ class Store(Queries, Protocol):
 
         Raises:
             Unavailable: the database cannot be reached.
+            SettingsError: a newer version of the product made the tables.
         """
 
     def ping(self) -> None:
-        """Return when the database answers and has its tables.
+        """Return when the database answers and has its tables, of this version or a newer one.
 
         Raises:
             Unavailable: it does not.
@@ -70,8 +95,8 @@ class Store(Queries, Protocol):
 
         `traces` come in trace id order, so that two writers never wait for each other in a circle. A span or log
         event already stored is left as it is and counted. A trace seen for the first time whose `assembly` is given
-        gets its derived rows in the same transaction; any other trace that got something new is marked for the
-        background assembler.
+        gets its derived rows in the same transaction; any other trace that has spans and got something new is marked
+        for the background assembler.
 
         Raises:
             Unavailable: nothing was stored, the same call may succeed later.
@@ -89,8 +114,7 @@ class Store(Queries, Protocol):
         """Replace everything derived from a marked trace by `assemble(its spans, its log events)`, in one transaction.
 
         One caller at a time assembles a trace, in whichever process. Spans may be added to it meanwhile, without
-        waiting for the assembly: then `assemble` is called again, until it saw all of the trace. A trace of which only
-        log events came loses its mark and waits for spans.
+        waiting for the assembly: then `assemble` is called again, until it saw all of the trace.
 
         Returns False when another caller is at work on the trace or nothing is to be done. A crash in between leaves
         the trace marked, so it is assembled again.

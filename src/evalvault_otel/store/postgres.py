@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,11 +21,15 @@ from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import ConnectionPool
 
-from ..errors import EvalVaultError, InvalidInput, Unavailable
+from ..errors import InvalidInput, Unavailable
 from . import rows
-from .migrations import scripts
+from .base import Assemble, Written
+from .migrations import missing
+from .postgres_errors import repeated, translated
+from .rejecting import RejectBounds
 from .rows import Table
-from .writing import Assembling, Pauses, SqlStore
+from .upkeep import SqlUpkeep
+from .writing import Assembling, Pauses
 
 # The pool's warnings repeat, for each attempt, what the caller is told once.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
@@ -32,21 +37,25 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 _CONNECT_TIMEOUT_S = 5
 _POOL_TIMEOUT_S = 4.0
 _RECONNECT_S = 2.0
+_CLOSE_S = 0.5
+# A host that is gone without a word is noticed in seconds; the kernel's defaults are a quarter of an hour or more.
+_PATIENCE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 _MAX_READERS = 8
 _MAX_WRITERS = 4
+_HAS_TABLES = "SELECT 1 WHERE to_regclass('migration') IS NOT NULL"
 # A `:name` that is not part of a `::cast`.
 _NAMED = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 # Any constant: all processes of this product take the same advisory lock while they migrate.
 _MIGRATION_LOCK = 7_021_977_310
 
 
-class PostgresStore(SqlStore):
+class PostgresStore(SqlUpkeep):
     """A store in PostgreSQL. Any number of processes may share the database."""
 
     dialect = "postgres"
 
-    def __init__(self, url: str, pauses: Pauses | None = None, max_rejects: int = 10_000) -> None:
-        super().__init__(pauses or Pauses(), max_rejects)
+    def __init__(self, url: str, pauses: Pauses | None = None, rejects: RejectBounds | None = None) -> None:
+        super().__init__(pauses or Pauses(), rejects or RejectBounds())
         self._url = url
         # Reports may keep all reading connections busy; ingest never waits for them.
         self._reads = _pool(url, "evalvault-read", _MAX_READERS)
@@ -57,7 +66,7 @@ class PostgresStore(SqlStore):
 
     @contextmanager
     def _connection(self, pool: ConnectionPool[Connection[Any]]) -> Iterator[Connection[Any]]:
-        with _translated():
+        with translated():
             with self._opening:
                 if self._closed:
                     raise Unavailable("the store is closed")
@@ -95,13 +104,21 @@ class PostgresStore(SqlStore):
         with self._connection(self._reads) as connection, connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(_named_params(sql), params).fetchall()
 
+    def _write(self, *args: Any) -> Written:
+        return repeated(partial(super()._write, *args))
+
+    def reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
+        """See `Store.reassemble`."""
+        return repeated(partial(super().reassemble, trace_id, assemble, now_ns))
+
     def migrate(self) -> int:
         """See `Store.migrate`."""
-        with self._begin(durable=True) as tx:
+        with self._own_connection() as connection:
+            tx = _PostgresTransaction(connection, _Staging())
             tx.execute("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
             tx.execute("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)", ())
             done = {row[0] for row in tx.fetch("SELECT version FROM migration", ())}
-            todo = [script for script in scripts(self.dialect) if script[0] not in done]
+            todo = missing(self.dialect, done)
             for version, name, sql in todo:
                 tx.run_script(sql)
                 tx.execute("INSERT INTO migration (version, name) VALUES (?, ?)", (version, name))
@@ -109,10 +126,29 @@ class PostgresStore(SqlStore):
 
     def ping(self) -> None:
         """See `Store.ping`."""
-        # A connection of its own: it fails at once and says why, where the pool would only wait.
-        with _translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
-            if connection.execute("SELECT to_regclass('migration')").fetchone() == (None,):
+        with self._own_connection() as connection:
+            if not connection.execute(_HAS_TABLES).fetchall():
                 raise Unavailable("the database has no tables of evalvault-otel: start `evalvault-otel serve` with it")
+            applied = connection.execute("SELECT version FROM migration").fetchall()
+        self._refuse_older(version for (version,) in applied)
+
+    @contextmanager
+    def _own_connection(self) -> Iterator[Connection[Any]]:
+        """A connection beside the pools: it fails at once and says why, where a pool would only wait."""
+        if self._closed:
+            raise Unavailable("the store is closed")
+        with translated(), psycopg.connect(self._url, connect_timeout=_CONNECT_TIMEOUT_S) as connection:
+            yield connection
+
+    def _has_tables(self) -> bool:
+        with self._own_connection() as connection:
+            return bool(connection.execute(_HAS_TABLES).fetchall())
+
+    def _integrity(self) -> None:
+        return None
+
+    def _size_bytes(self) -> int:
+        return self._number("SELECT pg_database_size(current_database()) AS n")
 
     def due_traces(self, now_ns: int, limit: int) -> list[str]:
         """See `Store.due_traces`."""
@@ -124,7 +160,7 @@ class PostgresStore(SqlStore):
         with self._opening:
             self._closed = True
         for pool in (self._reads, self._writes):
-            pool.close()
+            pool.close(timeout=_CLOSE_S)
 
 
 @dataclass(slots=True)
@@ -242,7 +278,11 @@ def _numbered_params(sql: str) -> str:
 def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
     return ConnectionPool(
         url,
-        kwargs={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": name},
+        kwargs={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "application_name": name,
+            **{option: value for option, value in _PATIENCE.items() if f"{option}=" not in url},
+        },
         min_size=1,
         max_size=size,
         timeout=_POOL_TIMEOUT_S,
@@ -256,16 +296,3 @@ def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
 
 def _configure(connection: Connection[Any]) -> None:
     set_json_loads(orjson.loads, connection)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Psycopg's errors as ours, once."""
-    try:
-        yield
-    except EvalVaultError:
-        raise
-    except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as exc:
-        raise InvalidInput(f"PostgreSQL refuses a value: {exc}") from exc
-    except psycopg.Error as exc:
-        raise Unavailable(f"PostgreSQL: {str(exc).splitlines()[0] if str(exc) else type(exc).__name__}") from exc

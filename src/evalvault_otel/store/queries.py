@@ -24,6 +24,8 @@ from .records import (
     MissingType,
     Outliers,
     Page,
+    RejectFilter,
+    RejectRow,
     RetrievalHealth,
     Run,
     RunFilter,
@@ -41,6 +43,10 @@ __all__ = ["Queries", "SqlQueries"]
 
 # Sorts a stage without a start after all others.
 _NEVER_NS: Final = 2**63 - 1
+# The largest number that a database has for an id.
+_MAX_ID: Final = 2**63 - 1
+# Bytes of a payload that a list shows of.
+_REJECT_HEAD: Final = 512
 
 
 class SqlQueries(ABC):
@@ -198,6 +204,21 @@ class SqlQueries(ABC):
     def finding_codes(self, run_id: str, examples: int) -> list[FindingCode]:
         """See `Queries.finding_codes`."""
         return rows.finding_codes_of(self._read("finding_codes", run_id=run_id, examples=examples))
+
+    def rejects(self, wanted: RejectFilter, limit: int, cursor: str | None = None) -> Page[RejectRow]:
+        """See `Queries.rejects`."""
+        (before_id,) = cursors.decode(cursor, int) if cursor else (None,)
+        chosen = {**asdict(wanted), "q": _like(wanted.q)}
+        found = self._read("rejects", **chosen, before_id=before_id, head=_REJECT_HEAD, limit=limit + 1)
+        following = cursors.encode(found[limit - 1]["id"]) if len(found) > limit else None
+        return Page(tuple(RejectRow(**row) for row in found[:limit]), following)
+
+    def reject(self, reject_id: int) -> RejectRow:
+        """See `Queries.reject`."""
+        found = self._read("reject", id=reject_id) if reject_id <= _MAX_ID else []
+        if not found:
+            raise NotFound(f"no reject {reject_id}")
+        return RejectRow(**found[0])
 
 
 def _json(value: Any) -> str:

@@ -19,6 +19,8 @@ from .records import (
     MissingType,
     Outliers,
     Page,
+    RejectFilter,
+    RejectRow,
     RetrievalHealth,
     Run,
     RunFilter,
@@ -136,3 +138,17 @@ class Queries(Protocol):
 
     def finding_codes(self, run_id: str, examples: int) -> list[FindingCode]:
         """Findings of a run by code and severity, the most frequent first."""
+
+    def rejects(self, wanted: RejectFilter, limit: int, cursor: str | None = None) -> Page[RejectRow]:
+        """Rejects, the latest first, each with the first bytes of its payload. The page's total is not counted.
+
+        Raises:
+            InvalidInput: the cursor is not one of this list.
+        """
+
+    def reject(self, reject_id: int) -> RejectRow:
+        """One reject with all that is kept of its payload.
+
+        Raises:
+            NotFound: there is none, or it had to make room for later ones.
+        """

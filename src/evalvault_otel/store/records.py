@@ -300,3 +300,28 @@ class FindingCode:
     traces: int
     detail: str
     examples: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectFilter:
+    """Which rejects: those received from `since_ns` on, of a signal; `q` is part of the reason."""
+
+    since_ns: int | None = None
+    q: str | None = None
+    signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectRow:
+    """A reject as it is kept. `size` is the length of what came; `payload` may be only the beginning of it."""
+
+    id: int
+    received_ns: int
+    transport: str
+    peer: str
+    signal: str
+    encoding: str
+    reason: str
+    count: int
+    size: int
+    payload: bytes

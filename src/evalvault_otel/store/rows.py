@@ -82,7 +82,7 @@ TRACE = _table(
     "trace_id run_id root_span_id first_ns last_ns span_count dirty dirty_since_ns due_ns assemblies mapping_version "
     "assembled_ns received_ns log_count",
 )
-REJECT = _table("reject", 0, "received_ns transport peer reason size payload")
+REJECT = _table("reject", 0, "received_ns transport peer reason size payload signal encoding count upto_bytes")
 RUN = _table(
     "run",
     1,

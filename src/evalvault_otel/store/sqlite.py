@@ -14,22 +14,26 @@ from typing import Any
 
 from ..errors import EvalVaultError, InvalidInput, Unavailable
 from . import rows
-from .migrations import scripts
+from .migrations import missing
 from .percentile import Percentiles
+from .rejecting import RejectBounds
+from .reminder import remind
 from .rows import Table
-from .writing import Assembling, Pauses, SqlStore
+from .upkeep import SqlUpkeep
+from .writing import Assembling, Pauses
 
 _BUSY_S = 10.0
 _READ_CONNECTIONS = 8
+_CLOSE_S = 0.5
 
 
-class SqliteStore(SqlStore):
+class SqliteStore(SqlUpkeep):
     """A store in one file. Safe for many threads; other processes may read and write the file as well."""
 
     dialect = "sqlite"
 
-    def __init__(self, path: Path, pauses: Pauses | None = None, max_rejects: int = 10_000) -> None:
-        super().__init__(pauses or Pauses(), max_rejects)
+    def __init__(self, path: Path, pauses: Pauses | None = None, rejects: RejectBounds | None = None) -> None:
+        super().__init__(pauses or Pauses(), rejects or RejectBounds())
         self._path = path
         self._writing = threading.Lock()
         self._reading = threading.BoundedSemaphore(_READ_CONNECTIONS)
@@ -48,7 +52,7 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def _begin(self, *, durable: bool) -> Iterator["_SqliteTransaction"]:  # noqa: ARG002 - WAL commits are always durable
-        with self._writing, _translated():
+        with self._writing, _translated(self._path):
             if self._writer is None:
                 self._writer = self._connect()
             self._writer.execute("BEGIN IMMEDIATE")
@@ -62,7 +66,7 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
-        with self._reading, _translated():
+        with self._reading, _translated(self._path):
             connection = self._readers.pop() if self._readers else self._connect()
             try:
                 yield connection
@@ -94,7 +98,7 @@ class SqliteStore(SqlStore):
         with self._begin(durable=True) as tx:
             tx.execute("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL)", ())
             done = {row[0] for row in tx.fetch("SELECT version FROM migration", ())}
-            todo = [script for script in scripts(self.dialect) if script[0] not in done]
+            todo = missing(self.dialect, done)
             for version, name, sql in todo:
                 for statement in _statements(sql):
                     tx.execute(statement, ())
@@ -106,8 +110,22 @@ class SqliteStore(SqlStore):
         remedy = "start `evalvault-otel serve` with it, or name another one with --db"
         if not self._path.exists():
             raise Unavailable(f"there is no database {self._path}: {remedy}")
-        if not self._fetch("SELECT name FROM sqlite_master WHERE name = 'migration'", {}):
+        if not self._has_tables():
             raise Unavailable(f"the database {self._path} has no tables of evalvault-otel: {remedy}")
+        self._refuse_older(row["version"] for row in self._fetch("SELECT version FROM migration", {}))
+
+    def _integrity(self) -> tuple[str, ...]:
+        found = tuple(row["quick_check"] for row in self._fetch("PRAGMA quick_check(10)", {}))
+        return () if found == ("ok",) else found
+
+    def _size_bytes(self) -> int:
+        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def _has_tables(self) -> bool:
+        if not self._path.exists():
+            raise Unavailable(f"there is no database {self._path}: name another one with --db")
+        return bool(self._fetch("SELECT name FROM sqlite_master WHERE name = 'migration'", {}))
 
     def due_traces(self, now_ns: int, limit: int) -> list[str]:
         """See `Store.due_traces`."""
@@ -116,12 +134,17 @@ class SqliteStore(SqlStore):
 
     def close(self) -> None:
         """See `Store.close`."""
-        with self._writing:
-            self._closed = True
+        self._closed = True
+        # A writer that waits for another process would keep us here; what it had begun is undone when we are gone.
+        if not self._writing.acquire(timeout=_CLOSE_S):
+            return
+        try:
             connections = [*self._readers, *([self._writer] if self._writer else [])]
             self._readers, self._writer = [], None
             for connection in connections:
                 connection.close()
+        finally:
+            self._writing.release()
 
 
 class _SqliteTransaction:
@@ -193,9 +216,19 @@ def _statements(sql: str) -> Iterator[str]:
             statement = ""
 
 
+# What only a person can change, and what helps. Source: sqlite.org, "Result and Error Codes".
+_REMEDIES = {
+    "SQLITE_FULL": "free space on its disk; nothing was stored, and the file is intact",
+    "SQLITE_READONLY": "give the server the right to write the file and its folder",
+    "SQLITE_CANTOPEN": "check that the folder exists and that the server may write it",
+    "SQLITE_NOTADB": "name another file with --db",
+    "SQLITE_CORRUPT": "stop the server and restore a backup",
+}
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
-    """SQLite's errors as ours, once."""
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours, once; they name the file and, where only a person can help, what helps."""
     try:
         yield
     except EvalVaultError:
@@ -203,4 +236,9 @@ def _translated() -> Iterator[None]:
     except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError) as exc:
         raise InvalidInput(f"SQLite refuses a value: {exc}") from exc
     except sqlite3.Error as exc:
-        raise Unavailable(f"SQLite: {exc}") from exc
+        code = "_".join(str(getattr(exc, "sqlite_errorname", "")).split("_")[:2])
+        message = f"SQLite: {exc}: {path}"
+        if code in _REMEDIES:
+            message = f"{message}: {_REMEDIES[code]}"
+            remind(message)
+        raise Unavailable(message) from exc

@@ -20,3 +20,5 @@ class Decoded:
     logs: list[LogEvent] = field(default_factory=list)
     others: int = 0
     repaired: int = 0
+    transport: str = ""
+    peer: str = ""

@@ -9,12 +9,19 @@ from typing import Final
 
 import orjson
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.code_pb2 import INTERNAL, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE
+from google.rpc.code_pb2 import (
+    INTERNAL,
+    INVALID_ARGUMENT,
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+)
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from ..errors import EvalVaultError, InvalidInput, TooLarge, Unavailable
+from ..errors import EvalVaultError, Forbidden, InvalidInput, RateLimited, TooLarge, Unauthenticated, Unavailable
 
 # Clients give up when told to wait longer than what is left of their own deadline (10 s in all for Python).
 RETRY_AFTER_S: Final = 1
@@ -50,6 +57,9 @@ class Failure:
 _TABLE: tuple[tuple[type[Exception], int, int], ...] = (
     (TooLarge, 413, RESOURCE_EXHAUSTED),
     (InvalidInput, 400, INVALID_ARGUMENT),
+    (Unauthenticated, 401, UNAUTHENTICATED),
+    (Forbidden, 403, PERMISSION_DENIED),
+    (RateLimited, 429, RESOURCE_EXHAUSTED),
     (Unavailable, 503, UNAVAILABLE),
 )
 

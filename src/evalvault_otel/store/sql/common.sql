@@ -361,3 +361,36 @@ SELECT c.code, c.severity, c.count, c.traces, n.detail, {place(n.)}
 FROM counted AS c JOIN numbered AS n ON n.code = c.code AND n.severity = c.severity
 WHERE n.place <= :examples
 ORDER BY c.count DESC, c.code, c.severity, n.place
+
+-- name: rejects
+SELECT id, received_ns, transport, peer, signal, encoding, reason, count, size, substr(payload, 1, :head) AS payload
+FROM reject
+WHERE id > 0
+AND id < :before_id -- if before_id
+AND received_ns >= :since_ns -- if since_ns
+AND signal = :signal -- if signal
+AND lower(reason) LIKE :q ESCAPE '\' -- if q
+ORDER BY id DESC
+LIMIT :limit
+
+-- name: reject
+SELECT id, received_ns, transport, peer, signal, encoding, reason, count, size, payload FROM reject WHERE id = :id
+
+-- name: migrations_done
+SELECT version FROM migration
+
+-- name: waiting
+SELECT count(*) AS n, min(dirty_since_ns) AS oldest_ns FROM trace WHERE dirty
+
+-- name: prunable
+SELECT count(*) AS traces, CAST(COALESCE(sum(span_count), 0) AS bigint) AS spans, min(received_ns) AS oldest_ns
+FROM trace WHERE received_ns < :before_ns
+
+-- name: no_trace
+NOT EXISTS (SELECT 1 FROM run_trace AS t WHERE t.run_id = run.run_id)
+
+-- name: empty_runs
+SELECT run_id FROM run WHERE {of_listed_runs} AND {no_trace} ORDER BY run_id {for_update}
+
+-- name: delete_empty_runs
+DELETE FROM run WHERE {of_listed_runs} AND {no_trace} RETURNING 1

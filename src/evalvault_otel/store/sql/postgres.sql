@@ -31,3 +31,24 @@ CROSS JOIN LATERAL (SELECT * FROM $1 AS x WHERE x.trace_id = g.trace_id OFFSET 0
 
 -- name: position
 strpos
+
+-- name: lock_rejects
+-- Any constant: all processes of this product take the same advisory lock before they write rejects.
+SELECT pg_advisory_xact_lock(7021977311)
+
+-- name: estimates
+SELECT c.relname AS name, CAST(c.reltuples AS bigint) AS n
+FROM pg_class AS c
+WHERE c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid) AND c.reltuples > :many
+
+-- name: oldest_traces
+SELECT trace_id FROM trace WHERE received_ns < ? ORDER BY received_ns LIMIT ? FOR UPDATE SKIP LOCKED
+
+-- name: of_listed_traces
+trace_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(? AS jsonb))))
+
+-- name: of_listed_runs
+run_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(? AS jsonb))))
+
+-- name: for_update
+FOR UPDATE

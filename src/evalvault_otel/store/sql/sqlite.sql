@@ -35,3 +35,23 @@ CROSS JOIN $1 AS s ON s.trace_id = g.trace_id
 
 -- name: position
 instr
+
+-- name: lock_rejects
+-- A writing transaction has the whole file.
+SELECT 1
+
+-- name: oldest_traces
+SELECT trace_id FROM trace WHERE received_ns < ? ORDER BY received_ns LIMIT ?
+
+-- name: of_listed_traces
+trace_id IN (SELECT value FROM json_each(?))
+
+-- name: of_listed_runs
+run_id IN (SELECT value FROM json_each(?))
+
+-- name: for_update
+-- A writing transaction has the whole file.
+
+-- name: estimates
+-- Every table is counted.
+SELECT NULL AS name, 0 AS n WHERE :many < 0
