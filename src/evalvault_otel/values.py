@@ -18,7 +18,7 @@ from .text import clean_text, without_surrogates
 
 # The receivers take less than half of this; what a program hands over directly may be of any depth.
 _MAX_DEPTH = 200
-_TOO_DEEP = "(nested too deeply)"
+TOO_DEEP = "(nested too deeply)"
 
 
 def dumps(value: Value) -> str:
@@ -61,7 +61,7 @@ def _tag(value: Any) -> Any:
 
 def _escape(value: Value, depth: int = 0) -> Value:
     if depth > _MAX_DEPTH:
-        return _TOO_DEEP
+        return TOO_DEEP
     match value:
         case float() if not math.isfinite(value):
             return {"$double": _non_finite_name(value)}
@@ -112,7 +112,7 @@ def _plain_default(value: Any) -> Any:
 
 def _plain(value: Value, depth: int = 0) -> Value:
     if depth > _MAX_DEPTH:
-        return _TOO_DEEP
+        return TOO_DEEP
     match value:
         case float() if not math.isfinite(value):
             return _non_finite_name(value)

@@ -102,6 +102,7 @@ def test_a_replay_goes_on_where_it_was(open_spool: Open) -> None:
     first = next(iter(segment.read()))
     assert isinstance(first, Record)
     spool.advance(segment, first)
+    spool.note(segment)
     # Also after a crash, for the next process
     crashed(spool)
     other = open_spool()
@@ -109,7 +110,7 @@ def test_a_replay_goes_on_where_it_was(open_spool: Open) -> None:
     assert replayed(other) == [b"b", b"c"]
 
 
-@pytest.mark.parametrize("note", ["", "000001.log", "000001.log 17 en", "nonsense 1 end\n", "000001.log x end\n"])
+@pytest.mark.parametrize("note", ["", "000001.log", "000001.log 17 en", "\n", "nonsense 1 end\n", "000001.log x end\n"])
 def test_a_note_of_the_position_that_was_cut_off_only_means_from_the_beginning(note: str, open_spool: Open) -> None:
     spool = open_spool()
     spool.append([b"a", b"b"], 1)

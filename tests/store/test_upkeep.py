@@ -1,7 +1,6 @@
 """Looking after a database, on every store: its version, its condition, and removing what is old."""
 
 import sqlite3
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -20,7 +19,7 @@ from evalvault_otel.store.migrations import scripts
 from evalvault_otel.store.records import RejectFilter, RunFilter
 from evalvault_otel.store.upkeep import PER_TRACE
 from evalvault_otel.store.upkeep_records import Prunable, Schema, TableRows
-from tests.support.traces import RUN_ID, asset, batches, new_trace_id, span, stage
+from tests.support.traces import RUN_ID, asset, batches, log, new_trace_id, span, stage
 
 NOW = 1_700_000_000_000_000_000
 DAY = 86_400 * 10**9
@@ -28,7 +27,7 @@ NEWEST = scripts("sqlite")[-1][0]
 
 
 def whole(run_id: str = "run-1", trace_id: str | None = None) -> list[Span]:
-    """A trace with rows in every table: the root ends before it starts, which is a finding."""
+    """A trace of three spans; that its root ends before it starts is a finding."""
     trace_id = trace_id or new_trace_id()
     said: dict[str, Any] = {RUN_ID: run_id}
     return [
@@ -40,6 +39,15 @@ def whole(run_id: str = "run-1", trace_id: str | None = None) -> list[Span]:
 
 def write(store: Store, at_ns: int, *spans: Span) -> str:
     store.write(batches(*spans), [], at_ns)
+    return spans[0].trace_id
+
+
+def write_all(store: Store, at_ns: int, run_id: str = "run-1") -> str:
+    """A trace with rows in every table; its id."""
+    spans = whole(run_id)
+    said = [log(1, "gen_ai.evaluation.result", trace_id=spans[0].trace_id)]
+    store.write(batches(*spans, logs=said), [], at_ns)
+    store.reassemble(spans[0].trace_id, assemble, at_ns)
     return spans[0].trace_id
 
 
@@ -134,8 +142,8 @@ def test_large_tables_are_estimated(postgres_url: str) -> None:
 
 
 def test_rows_of_no_trace_are_found_unless_it_has_to_be_quick(store: Store, db_url: str) -> None:
-    trace_id = write(store, NOW, *whole())
-    write(store, NOW, *whole())
+    trace_id = write_all(store, NOW)
+    write_all(store, NOW)
     change(db_url, f"DELETE FROM trace WHERE trace_id = '{trace_id}'")  # noqa: S608 - a hex id
 
     assert TableRows("span", 3, exact=True) in store.condition().orphans
@@ -170,8 +178,8 @@ def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_old_traces_go_with_all_that_hangs_on_them_and_new_ones_stay_whole(store: Store, db_url: str) -> None:
-    old = write(store, NOW, *whole("old-run"))
-    new = write(store, NOW + DAY, *whole("new-run"))
+    old = write_all(store, NOW, "old-run")
+    new = write_all(store, NOW + DAY, "new-run")
     assert all(found == {old, new} for found in everything(db_url).values()), "the test's traces fill every table"
 
     assert store.prunable(NOW + 1) == Prunable(1, 3, NOW)
@@ -256,32 +264,34 @@ def test_rejects_go_by_their_own_time(store: Store) -> None:
     assert store.prune_rejects(NOW) == 0
 
 
-def test_a_trace_that_is_held_is_left_for_the_next_time(store: Store, db_url: str) -> None:
-    """While one is being assembled, the others go; on SQLite the file has one writer, so nothing is held."""
+def test_a_trace_that_is_held_is_left_for_the_next_time(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    store.migrate()
+    held, _ = write(store, NOW, *whole()), write(store, NOW + 1, *whole())
+
+    with psycopg.connect(postgres_url) as other:
+        other.execute("SELECT 1 FROM trace WHERE trace_id = %s FOR UPDATE", (held,))
+        assert store.prune(NOW + 2, 10).traces == 1
+        assert traces_of(postgres_url) == {held}
+
+    assert store.prune(NOW + 2, 10).traces == 1
+    store.close()
+
+
+def test_a_trace_can_go_while_it_is_assembled(store: Store, db_url: str) -> None:
     root, *others = whole()
-    held, free = write(store, NOW, root), write(store, NOW + 1, *whole())
-    write(store, NOW, *others)
-    begun, go_on = threading.Event(), threading.Event()
+    trace_id = write(store, NOW, *others)
+    write(store, NOW, root)
+    pruned = []
 
-    def slowly(spans: Any) -> Any:
-        begun.set()
-        go_on.wait(10)
-        return assemble(spans)
+    def late(spans: Any, logs: Any) -> Any:
+        pruned.append(store.prune(NOW + 1, 10).traces)
+        return assemble(spans, logs)
 
-    thread = threading.Thread(target=store.reassemble, args=(held, slowly, NOW + 5))
-    thread.start()
-    assert begun.wait(10)
-    if db_url.startswith("sqlite"):
-        go_on.set()
-        thread.join()
-        assert store.prune(NOW + 2, 10).traces == 2
-        return
-    assert store.prune(NOW + 2, 10).traces == 1
-    go_on.set()
-    thread.join()
-    assert traces_of(db_url) == {held}
-    assert free not in traces_of(db_url)
-    assert store.prune(NOW + 2, 10).traces == 1
+    assert store.reassemble(trace_id, late, NOW + 5) is False
+    assert pruned == [1]
+    assert all(found == set() for found in everything(db_url).values())
+    assert store.condition().orphans == ()
 
 
 def test_writers_and_pruners_at_once_leave_no_orphans_and_lose_nothing_new(store: Store, db_url: str) -> None:

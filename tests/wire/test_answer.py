@@ -12,6 +12,7 @@ from google.rpc.code_pb2 import (
 )
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from evalvault_otel.errors import (
@@ -24,7 +25,11 @@ from evalvault_otel.errors import (
     Unavailable,
     Undecodable,
 )
-from evalvault_otel.wire.answer import Accepted, Encoding, Failure, failure, failure_body, success_body
+from evalvault_otel.wire.answer import Accepted, Encoding, Failure, failure, failure_body, status, success_body
+from evalvault_otel.wire.inflate import UnknownEncoding
+
+_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+_BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,7 @@ from evalvault_otel.wire.answer import Accepted, Encoding, Failure, failure, fai
         (Undecodable("why"), Failure(400, INVALID_ARGUMENT, "why")),
         (InvalidInput("why"), Failure(400, INVALID_ARGUMENT, "why")),
         (TooLarge("why"), Failure(413, RESOURCE_EXHAUSTED, "why")),
+        (UnknownEncoding("why"), Failure(415, INVALID_ARGUMENT, "why")),
         (Unauthenticated("why"), Failure(401, UNAUTHENTICATED, "why")),
         (Forbidden("why"), Failure(403, PERMISSION_DENIED, "why")),
         (RateLimited("why"), Failure(429, RESOURCE_EXHAUSTED, "why", retryable=True)),
@@ -45,9 +51,10 @@ def test_every_error_has_one_answer(error: Exception, expected: Failure) -> None
     assert failure(error) == expected
 
 
-def test_full_success_leaves_partial_success_unset() -> None:
-    assert success_body(Encoding.PROTOBUF, Accepted()) == b""
-    assert success_body(Encoding.JSON, Accepted()) == b"{}"
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_full_success_leaves_partial_success_unset(signal: str) -> None:
+    assert success_body(Encoding.PROTOBUF, Accepted(), signal) == b""
+    assert success_body(Encoding.JSON, Accepted(), signal) == b"{}"
 
 
 def test_partial_success_says_how_many_and_why() -> None:
@@ -61,12 +68,40 @@ def test_partial_success_says_how_many_and_why() -> None:
     assert document == {"partialSuccess": {"rejectedSpans": "2", "errorMessage": "trace_id is all zeros"}}
 
 
-def test_messages_are_bounded() -> None:
-    long = "x" * 100_000
+def test_partial_success_of_logs_names_log_records() -> None:
+    accepted = Accepted(2, "span_id is all zeros")
 
-    assert len(success_body(Encoding.PROTOBUF, Accepted(1, long))) < 4096
-    assert len(success_body(Encoding.JSON, Accepted(1, long))) < 4096
-    assert len(failure_body(Encoding.PROTOBUF, failure(Undecodable(long)))) < 8192
+    response = ExportLogsServiceResponse.FromString(success_body(Encoding.PROTOBUF, accepted, "logs"))
+    document = orjson.loads(success_body(Encoding.JSON, accepted, "logs"))
+
+    assert response.partial_success.rejected_log_records == 2
+    assert response.partial_success.error_message == "span_id is all zeros"
+    assert document == {"partialSuccess": {"rejectedLogRecords": "2", "errorMessage": "span_id is all zeros"}}
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_a_warning_is_a_message_and_nothing_rejected(signal: str) -> None:
+    warning = Accepted(0, "metrics are discarded")
+
+    response = ExportTraceServiceResponse.FromString(success_body(Encoding.PROTOBUF, warning, signal))
+
+    assert response.partial_success.rejected_spans == 0
+    assert response.partial_success.error_message == "metrics are discarded"
+    assert (
+        success_body(Encoding.JSON, warning, signal) == b'{"partialSuccess":{"errorMessage":"metrics are discarded"}}'
+    )
+
+
+@pytest.mark.parametrize("long", ["x" * 100_000, "보험" * 50_000, "\0" * 100_000, "\ud800" * 100_000])
+def test_messages_are_bounded_in_bytes(long: str) -> None:
+    failed = failure(Undecodable(long))
+    # What gRPC sends: the message with each odd byte as %XX, the details in base64.
+    headers = 3 * len(failed.message.encode()) + len(status(failed).SerializeToString()) * 4 / 3
+
+    assert len(success_body(Encoding.PROTOBUF, Accepted(1, long))) < 2048
+    assert len(success_body(Encoding.JSON, Accepted(1, long))) < 8192
+    assert len(failure_body(Encoding.JSON, failed)) < 16384
+    assert headers < 8192 - 1024
 
 
 def test_a_failure_is_a_status_with_details() -> None:
@@ -82,7 +117,30 @@ def test_a_failure_is_a_status_with_details() -> None:
     assert hint.retry_delay.ToTimedelta().total_seconds() == 1
     # Too large comes back as it is: a retry hint would make the client try again.
     assert list(large.details) == []
-    assert orjson.loads(failure_body(Encoding.JSON, failure(Unavailable("away")))) == {
-        "code": UNAVAILABLE,
-        "message": "away",
-    }
+
+
+@pytest.mark.parametrize(
+    "error, document",
+    [
+        (
+            Unavailable("away"),
+            {"code": UNAVAILABLE, "message": "away", "details": [{"@type": _RETRY_INFO, "retryDelay": "1s"}]},
+        ),
+        (
+            RateLimited("slower"),
+            {"code": RESOURCE_EXHAUSTED, "message": "slower", "details": [{"@type": _RETRY_INFO, "retryDelay": "1s"}]},
+        ),
+        (
+            Undecodable("no JSON"),
+            {
+                "code": INVALID_ARGUMENT,
+                "message": "no JSON",
+                "details": [{"@type": _BAD_REQUEST, "fieldViolations": [{"field": "body", "description": "no JSON"}]}],
+            },
+        ),
+        (TooLarge("large"), {"code": RESOURCE_EXHAUSTED, "message": "large"}),
+        (Unauthenticated("who?"), {"code": UNAUTHENTICATED, "message": "who?"}),
+    ],
+)
+def test_a_failure_in_json_is_the_same_status(error: Exception, document: object) -> None:
+    assert orjson.loads(failure_body(Encoding.JSON, failure(error))) == document

@@ -17,7 +17,7 @@ from ..settings import Settings
 from ..store import Store
 from ..wire import Decoded
 from . import spool_records
-from .commit import Committer
+from .commit import Committer, Outcome
 from .grouping import Grouped, group
 from .spool import Segment, Spool, SpoolFull
 from .spool_files import Damage, Record
@@ -28,7 +28,7 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
 _SCAN_S = 5.0
 _STOP_S = 10.0
 # Live requests are stored at the same time, so a group is smaller than one of theirs may be.
-_GROUP_BYTES = 2 * 1024 * 1024
+_GROUP_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +65,8 @@ class Backlog:
         self._group_bytes = group_bytes
         self._away_since: float | None = None
         self._trial = False
+        self._answers = True
+        self._pause_s = _FIRST_PAUSE_S
         self._refusing = False
         # What no line of the log has told yet.
         self._replayed = 0
@@ -145,22 +147,21 @@ class Backlog:
     # The thread.
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE_S
         while not self._stopping.is_set():
             self._wake.clear()
             if self._step():
-                pause = _FIRST_PAUSE_S
+                self._pause_s = _FIRST_PAUSE_S
                 self._wake.wait(_SCAN_S)
             else:
-                self._stopping.wait(pause)
-                pause = min(2 * pause, _LAST_PAUSE_S)
+                self._stopping.wait(self._pause_s)
+                self._pause_s = min(2 * self._pause_s, _LAST_PAUSE_S)
 
     def _step(self) -> bool:
         """Replay what there is; whether storage is well and nothing is left."""
         try:
             self._spool.adopt()
             if self._away_since is not None:
-                self._store.ping()
+                self._ask()
             self._replay_all()
         except Unavailable:
             return False
@@ -168,6 +169,17 @@ class Backlog:
             _LOG.exception("the spool %s cannot be replayed, trying again", self._spool.path)
             return False
         return self._away_since is None
+
+    def _ask(self) -> None:
+        try:
+            self._store.ping()
+        except Unavailable:
+            self._answers = False
+            raise
+        if not self._answers:
+            # Writes may still meet connections of the time before: soon again, then.
+            self._pause_s = _FIRST_PAUSE_S
+        self._answers = True
 
     def _replay_all(self) -> None:
         started = time.monotonic()
@@ -194,15 +206,21 @@ class Backlog:
         requests = [self._read(segment, record) for record in found if isinstance(record, Record)]
         if not requests:
             return
-        for request, outcome in self._committer.commit(requests, requests[0].record.received_ns):
-            if isinstance(outcome, Unavailable):
-                raise outcome
-            if isinstance(outcome, Exception):
-                self._keep_aside(segment, request.record, outcome)
-            self._spool.advance(segment, request.record)
-            self._replayed += 1
-            self._telemetry.replayed_requests.inc()
-            self._outage_s = self._end_outage() or self._outage_s
+        try:
+            for request, outcome in self._committer.commit(requests, requests[0].record.received_ns):
+                if isinstance(outcome, Unavailable):
+                    raise outcome
+                self._is_done(segment, request, outcome)
+        finally:
+            self._spool.note(segment)
+
+    def _is_done(self, segment: Segment, request: _Replayed, outcome: Outcome) -> None:
+        if isinstance(outcome, Exception):
+            self._keep_aside(segment, request.record, outcome)
+        self._spool.advance(segment, request.record)
+        self._replayed += 1
+        self._telemetry.replayed_requests.inc()
+        self._outage_s = self._end_outage() or self._outage_s
 
     def _read(self, segment: Segment, record: Record) -> _Replayed:
         try:

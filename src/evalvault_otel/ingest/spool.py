@@ -157,6 +157,10 @@ class Spool:
         with self._changed:
             self.requests -= 1
 
+    def note(self, segment: Segment) -> None:
+        """Note on the disk how far a segment is stored."""
+        segment.folder.note()
+
     def finish(self, segment: Segment) -> None:
         """All of a segment is stored."""
         segment.path.unlink()

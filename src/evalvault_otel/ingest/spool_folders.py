@@ -65,7 +65,9 @@ class Folder:
         lock = os.open(hidden / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         _try_lock(lock)
         path = hidden.rename(place / f"{time.time_ns()}-{os.getpid()}")
-        spool_files.sync_folder(place)
+        for folder in (place, place.parent, place.parent.parent):
+            with suppress(PermissionError):  # one that we may not read was not made by us
+                spool_files.sync_folder(folder)
         return cls(path, lock)
 
     @classmethod
@@ -95,19 +97,28 @@ class Folder:
         return offset if segment.name == name else 0
 
     def advance(self, segment: Path, offset: int) -> None:
-        """Note how far a segment is stored.
+        """A segment is stored up to here."""
+        self._position = (segment.name, offset)
+
+    def note(self) -> None:
+        """Note on the disk how far it is stored.
 
         A crash may forget the latest notes, and a full disk takes none: storing can be repeated.
         """
-        self._position = (segment.name, offset)
+        name, offset = self._position
         with suppress(OSError):
-            (self.path / _POSITION).write_text(f"{segment.name} {offset} end\n")
+            # Written over, not anew: a file that is cut to nothing first is flushed by the file system each time.
+            fd = os.open(self.path / _POSITION, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.pwrite(fd, f"{name} {offset:020d} end\n".encode(), 0)
+            finally:
+                os.close(fd)
 
     def _read_position(self) -> tuple[str, int]:
         try:
-            name, offset, end = (self.path / _POSITION).read_text().rsplit(" ", 2)
+            name, offset, end = (self.path / _POSITION).read_text().splitlines(keepends=True)[0].rsplit(" ", 2)
             return (name, int(offset)) if end == "end\n" else ("", 0)
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, IndexError, ValueError):
             return "", 0
 
     def close(self) -> None:

@@ -129,7 +129,7 @@ class Server:
             except Unavailable:
                 continue
             except SettingsError as exc:
-                _LOG.error("%s", exc)  # noqa: TRY400 - the sentence says it all
+                _LOG.error("%s", exc)
                 return
             _LOG.warning("storage is back")
             return

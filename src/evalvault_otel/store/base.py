@@ -63,7 +63,7 @@ class Upkeep(Protocol):
         """Remove up to `limit` traces of which nothing arrived since `before_ns`, oldest first, in one transaction.
 
         Everything that hangs on them goes too, and runs that are empty then. Resources, scopes and assets stay. Traces
-        that someone is just writing or assembling are left out. Nothing is done when no other is old enough.
+        that someone is just writing are left out. Nothing is done when no other is old enough.
         """
 
     def prune_rejects(self, before_ns: int) -> int:

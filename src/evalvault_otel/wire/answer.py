@@ -3,12 +3,15 @@
 Source: opentelemetry-proto, docs/specification.md (responses, failures, throttling) and google.rpc.Status.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 import orjson
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from google.rpc.code_pb2 import (
     INTERNAL,
     INVALID_ARGUMENT,
@@ -19,13 +22,16 @@ from google.rpc.code_pb2 import (
 )
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from ..errors import EvalVaultError, Forbidden, InvalidInput, RateLimited, TooLarge, Unauthenticated, Unavailable
+from .inflate import UnknownEncoding
 
 # Clients give up when told to wait longer than what is left of their own deadline (10 s in all for Python).
 RETRY_AFTER_S: Final = 1
-_MAX_MESSAGE = 2000
+# Bytes. Over gRPC a message goes out up to three times, escaped, and headers of 8 KiB are the most that clients take.
+_MAX_MESSAGE: Final = 1000
 
 
 class Encoding(Enum):
@@ -56,6 +62,7 @@ class Failure:
 # The first class that fits counts.
 _TABLE: tuple[tuple[type[Exception], int, int], ...] = (
     (TooLarge, 413, RESOURCE_EXHAUSTED),
+    (UnknownEncoding, 415, INVALID_ARGUMENT),
     (InvalidInput, 400, INVALID_ARGUMENT),
     (Unauthenticated, 401, UNAUTHENTICATED),
     (Forbidden, 403, PERMISSION_DENIED),
@@ -69,29 +76,36 @@ def failure(error: Exception) -> Failure:
     for kind, http_status, grpc_code in _TABLE:
         if isinstance(error, kind):
             retryable = isinstance(error, EvalVaultError) and error.retryable
-            return Failure(http_status, grpc_code, str(error)[:_MAX_MESSAGE], retryable)
+            return Failure(http_status, grpc_code, _bounded(str(error)), retryable)
     return Failure(500, INTERNAL, "internal error; the server's log has the details")
 
 
-def success_body(encoding: Encoding, accepted: Accepted) -> bytes:
-    """An `ExportTraceServiceResponse`: empty when all is well, with `partial_success` when something was rejected."""
-    message = accepted.message[:_MAX_MESSAGE]
+def success_body(encoding: Encoding, accepted: Accepted, signal: str = "traces") -> bytes:
+    """An `ExportTraceServiceResponse` or `ExportLogsServiceResponse`: empty when there is nothing to say.
+
+    Otherwise it has `partial_success`: records that were rejected, or only a message, which is a warning.
+    """
+    message, (response, rejected, json_rejected) = _bounded(accepted.message), _RESPONSES[signal]
     if encoding is Encoding.JSON:
-        if not accepted.rejected:
-            return b"{}"
-        return orjson.dumps({"partialSuccess": {"rejectedSpans": str(accepted.rejected), "errorMessage": message}})
-    response = ExportTraceServiceResponse()
-    if accepted.rejected:
-        response.partial_success.rejected_spans = accepted.rejected
-        response.partial_success.error_message = message
-    return response.SerializeToString()
+        partial = {json_rejected: str(accepted.rejected)} if accepted.rejected else {}
+        if message:
+            partial["errorMessage"] = message
+        return orjson.dumps({"partialSuccess": partial} if partial else {})
+    if not accepted.rejected and not message:
+        return b""
+    return response(partial_success={rejected: accepted.rejected, "error_message": message}).SerializeToString()
+
+
+_RESPONSES: Final[dict[str, tuple[Callable[..., Message], str, str]]] = {
+    "traces": (ExportTraceServiceResponse, "rejected_spans", "rejectedSpans"),
+    "logs": (ExportLogsServiceResponse, "rejected_log_records", "rejectedLogRecords"),
+}
 
 
 def failure_body(encoding: Encoding, failed: Failure) -> bytes:
     """A `google.rpc.Status` with its details."""
-    if encoding is Encoding.JSON:
-        return orjson.dumps({"code": failed.grpc_code, "message": failed.message})
-    return bytes(status(failed).SerializeToString())
+    said = status(failed)
+    return orjson.dumps(MessageToDict(said)) if encoding is Encoding.JSON else said.SerializeToString()
 
 
 def status(failed: Failure) -> Status:
@@ -108,3 +122,9 @@ def status(failed: Failure) -> Status:
 def retry_info() -> RetryInfo:
     """When to try again."""
     return RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S))
+
+
+def _bounded(message: str) -> str:
+    """As much of a message as an answer may have (specification: trim the message when the answer is too large)."""
+    written = message.encode(errors="replace")
+    return written[:_MAX_MESSAGE].decode(errors="ignore") if len(written) > _MAX_MESSAGE else written.decode()

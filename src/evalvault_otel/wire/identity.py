@@ -1,5 +1,7 @@
 """Ids of resources and scopes (a hash of their content), and the rule for valid trace and span ids."""
 
+from typing import Final
+
 from ..model import Attributes, Resource, Scope
 from ..values import content_id
 
@@ -18,10 +20,17 @@ def scope(name: str, version: str, attributes: Attributes, dropped: int, schema_
     return Scope(content_id(content), name, version, attributes, dropped, schema_url)
 
 
-def invalid_ids(trace_id: str, span_id: str) -> str | None:
-    """Why these hex ids cannot name a span, or None. Source: trace.proto, comments on `trace_id` and `span_id`."""
+# Metrics and logs posted to the traces path decode as spans without ids, so the message names the likely cause.
+_WRONG_SIGNAL: Final = " (was this a metrics or logs request sent to /v1/traces?)"
+
+
+def invalid_ids(trace_id: str, span_id: str, hint: str = _WRONG_SIGNAL) -> str | None:
+    """Why these hex ids cannot name a span, or None. Source: trace.proto, comments on `trace_id` and `span_id`.
+
+    `hint` is what a trace id of a wrong length makes likely.
+    """
     if len(trace_id) != len(_NO_TRACE):
-        return f"trace_id has {len(trace_id) // 2} bytes instead of 16{_WRONG_SIGNAL}"
+        return f"trace_id has {len(trace_id) // 2} bytes instead of 16{hint}"
     if len(span_id) != len(_NO_SPAN):
         return f"span_id has {len(span_id) // 2} bytes instead of 8"
     if trace_id == _NO_TRACE:
@@ -29,7 +38,3 @@ def invalid_ids(trace_id: str, span_id: str) -> str | None:
     if span_id == _NO_SPAN:
         return "span_id is all zeros"
     return None
-
-
-# Metrics and logs posted to the traces path decode as spans without ids, so the message names the likely cause.
-_WRONG_SIGNAL = " (was this a metrics or logs request sent to /v1/traces?)"

@@ -4,84 +4,104 @@ Source: opentelemetry-proto, trace.proto and common.proto (OTLP 1.11).
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs, ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource as ResourceProto
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanProto
 
-from ..errors import Undecodable
-from ..model import Attributes, Reject, Resource, Scope, Span, SpanEvent, SpanLink, Value
+from ..model import Attributes, Resource, Scope, Span, SpanEvent, SpanLink, Value
 from . import Decoded, identity
+from .gathering import Gathering
+from .salvage import salvage
 
 
 def decode(data: bytes) -> Decoded:
     """The spans of an `ExportTraceServiceRequest` (equal on the wire to `TracesData`).
 
     Raises:
-        Undecodable: the bytes are not that message.
+        Undecodable: the bytes are not that message, and no span in them can be read.
     """
+    gathering = Gathering("traces")
     try:
         request = ExportTraceServiceRequest.FromString(data)
-    except DecodeError as exc:
-        raise Undecodable(f"not an OTLP ExportTraceServiceRequest: {exc}") from exc
-    decoded = Decoded([], [])
+    except DecodeError:
+        request = salvage(data, ExportTraceServiceRequest, gathering)
     for resource_spans in request.resource_spans:
-        proto = resource_spans.resource
-        resource = identity.resource(
-            _attributes(proto.attributes), proto.dropped_attributes_count, resource_spans.schema_url
-        )
+        resource: Resource | None = None
         for scope_spans in resource_spans.scope_spans:
-            scope = _scope(scope_spans.scope, scope_spans.schema_url)
+            scope: Scope | None = None
             for span in scope_spans.spans:
-                _decode_span(span, resource, scope, decoded)
-    return decoded
+                trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+                reason = identity.invalid_ids(trace_id, span_id)
+                if reason is not None:
+                    gathering.reject(reason, partial(_alone, resource_spans, scope_spans, span), "protobuf")
+                    continue
+                if scope is None or resource is None:  # read only when needed: a request may be millions of empty ones
+                    resource = resource or read_resource(resource_spans)
+                    scope = read_scope(scope_spans)
+                gathering.spans.append(_span(span, trace_id, span_id, resource, scope))
+    return gathering.decoded()
 
 
-def _decode_span(span: SpanProto, resource: Resource, scope: Scope, decoded: Decoded) -> None:
-    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
-    reason = identity.invalid_ids(trace_id, span_id)
-    if reason is not None:
-        decoded.rejects.append(Reject(reason, span.SerializeToString()))
-        return
+def _alone(resource_spans: ResourceSpans, scope_spans: ScopeSpans, span: SpanProto) -> bytes:
+    """A request with this one span."""
+    of_scope = ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url, spans=[span])
+    of_resource = ResourceSpans(
+        resource=resource_spans.resource, schema_url=resource_spans.schema_url, scope_spans=[of_scope]
+    )
+    return ExportTraceServiceRequest(resource_spans=[of_resource]).SerializeToString()
+
+
+def _span(span: SpanProto, trace_id: str, span_id: str, resource: Resource, scope: Scope) -> Span:
     status = span.status
     events, links = span.events, span.links
-    decoded.spans.append(
-        Span(
-            trace_id,
-            span_id,
-            span.parent_span_id.hex(),
-            span.name,
-            span.kind,
-            span.start_time_unix_nano,
-            span.end_time_unix_nano,
-            status.code,
-            status.message,
-            _attributes(span.attributes),
-            tuple([_event(event) for event in events]) if events else (),
-            tuple([_link(link) for link in links]) if links else (),
-            span.dropped_attributes_count,
-            span.dropped_events_count,
-            span.dropped_links_count,
-            span.flags,
-            span.trace_state,
-            resource,
-            scope,
-        )
+    return Span(
+        trace_id,
+        span_id,
+        span.parent_span_id.hex(),
+        span.name,
+        span.kind,
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+        status.code,
+        status.message,
+        read_attributes(span.attributes),
+        tuple([_event(event) for event in events]) if events else (),
+        tuple([_link(link) for link in links]) if links else (),
+        span.dropped_attributes_count,
+        span.dropped_events_count,
+        span.dropped_links_count,
+        span.flags,
+        span.trace_state,
+        resource,
+        scope,
     )
 
 
-def _scope(scope: InstrumentationScope, schema_url: str) -> Scope:
-    attributes = _attributes(scope.attributes)
-    return identity.scope(scope.name, scope.version, attributes, scope.dropped_attributes_count, schema_url)
+def read_resource(group: ResourceSpans | ResourceLogs) -> Resource:
+    """The resource of a group of spans or log records."""
+    proto = group.resource
+    return identity.resource(read_attributes(proto.attributes), proto.dropped_attributes_count, group.schema_url)
+
+
+def read_scope(group: ScopeSpans | ScopeLogs) -> Scope:
+    """The instrumentation scope of a group of spans or log records."""
+    scope = group.scope
+    attributes = read_attributes(scope.attributes)
+    return identity.scope(scope.name, scope.version, attributes, scope.dropped_attributes_count, group.schema_url)
 
 
 def _event(event: SpanProto.Event) -> SpanEvent:
-    return SpanEvent(event.time_unix_nano, event.name, _attributes(event.attributes), event.dropped_attributes_count)
+    return SpanEvent(
+        event.time_unix_nano, event.name, read_attributes(event.attributes), event.dropped_attributes_count
+    )
 
 
 def _link(link: SpanProto.Link) -> SpanLink:
@@ -89,13 +109,13 @@ def _link(link: SpanProto.Link) -> SpanLink:
         link.trace_id.hex(),
         link.span_id.hex(),
         link.trace_state,
-        _attributes(link.attributes),
+        read_attributes(link.attributes),
         link.dropped_attributes_count,
         link.flags,
     )
 
 
-def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Value]:
+def read_attributes(pairs: Iterable[KeyValue]) -> dict[str, Value]:
     """Attributes as a dict; of a key given twice the last value wins."""
     attributes: dict[str, Value] = {}
     for pair in pairs:
@@ -105,6 +125,11 @@ def _attributes(pairs: Iterable[KeyValue]) -> dict[str, Value]:
     return attributes
 
 
+def read_value(value: AnyValue) -> Value:
+    """A value of any form."""
+    return _READ[value.WhichOneof("value")](value)
+
+
 _READ: dict[str | None, Callable[[AnyValue], Value]] = {
     "string_value": lambda value: value.string_value,
     "bool_value": lambda value: value.bool_value,
@@ -112,7 +137,7 @@ _READ: dict[str | None, Callable[[AnyValue], Value]] = {
     "double_value": lambda value: value.double_value,
     "bytes_value": lambda value: value.bytes_value,
     "array_value": lambda value: [_READ[item.WhichOneof("value")](item) for item in value.array_value.values],
-    "kvlist_value": lambda value: _attributes(value.kvlist_value.values),
+    "kvlist_value": lambda value: read_attributes(value.kvlist_value.values),
     # A string table index is for profiles only; elsewhere it counts as absent (common.proto).
     "string_value_strindex": lambda _: None,
     None: lambda _: None,
@@ -131,9 +156,7 @@ def encode(spans: Sequence[Span]) -> bytes:
 def _encode_resource(spans: Sequence[Span]) -> ResourceSpans:
     resource = spans[0].resource
     return ResourceSpans(
-        resource=ResourceProto(
-            attributes=_pairs(resource.attributes), dropped_attributes_count=resource.dropped_attributes
-        ),
+        resource=write_resource(resource),
         schema_url=resource.schema_url,
         scope_spans=[_encode_scope(list(group)) for _, group in groupby(spans, key=lambda span: span.scope.id)],
     )
@@ -142,14 +165,25 @@ def _encode_resource(spans: Sequence[Span]) -> ResourceSpans:
 def _encode_scope(spans: Sequence[Span]) -> ScopeSpans:
     scope = spans[0].scope
     return ScopeSpans(
-        scope=InstrumentationScope(
-            name=scope.name,
-            version=scope.version,
-            attributes=_pairs(scope.attributes),
-            dropped_attributes_count=scope.dropped_attributes,
-        ),
+        scope=write_scope(scope),
         schema_url=scope.schema_url,
         spans=[_encode_span(span) for span in spans],
+    )
+
+
+def write_resource(resource: Resource) -> ResourceProto:
+    """A resource as a message; its schema belongs to the group."""
+    dropped = resource.dropped_attributes
+    return ResourceProto(attributes=write_attributes(resource.attributes), dropped_attributes_count=dropped)
+
+
+def write_scope(scope: Scope) -> InstrumentationScope:
+    """A scope as a message; its schema belongs to the group."""
+    return InstrumentationScope(
+        name=scope.name,
+        version=scope.version,
+        attributes=write_attributes(scope.attributes),
+        dropped_attributes_count=scope.dropped_attributes,
     )
 
 
@@ -161,20 +195,20 @@ def _encode_span(span: Span) -> SpanProto:
         trace_state=span.trace_state,
         flags=span.flags,
         name=span.name,
-        kind=_enum(span.kind),
+        kind=enum(span.kind),
         start_time_unix_nano=span.start_ns,
         end_time_unix_nano=span.end_ns,
-        attributes=_pairs(span.attributes),
+        attributes=write_attributes(span.attributes),
         dropped_attributes_count=span.dropped_attributes,
         events=[_encode_event(event) for event in span.events],
         dropped_events_count=span.dropped_events,
         links=[_encode_link(link) for link in span.links],
         dropped_links_count=span.dropped_links,
-        status=Status(code=_enum(span.status_code), message=span.status_message),
+        status=Status(code=enum(span.status_code), message=span.status_message),
     )
 
 
-def _enum(number: int) -> Any:
+def enum(number: int) -> Any:
     """An enum's number, also one that this version does not know (proto3 enums are open)."""
     return number
 
@@ -183,7 +217,7 @@ def _encode_event(event: SpanEvent) -> SpanProto.Event:
     return SpanProto.Event(
         time_unix_nano=event.time_ns,
         name=event.name,
-        attributes=_pairs(event.attributes),
+        attributes=write_attributes(event.attributes),
         dropped_attributes_count=event.dropped_attributes,
     )
 
@@ -193,17 +227,19 @@ def _encode_link(link: SpanLink) -> SpanProto.Link:
         trace_id=bytes.fromhex(link.trace_id),
         span_id=bytes.fromhex(link.span_id),
         trace_state=link.trace_state,
-        attributes=_pairs(link.attributes),
+        attributes=write_attributes(link.attributes),
         dropped_attributes_count=link.dropped_attributes,
         flags=link.flags,
     )
 
 
-def _pairs(attributes: Attributes) -> list[KeyValue]:
-    return [KeyValue(key=key, value=_any_value(value)) for key, value in attributes.items()]
+def write_attributes(attributes: Attributes) -> list[KeyValue]:
+    """Attributes as messages, in their order."""
+    return [KeyValue(key=key, value=write_value(value)) for key, value in attributes.items()]
 
 
-def _any_value(value: Value) -> AnyValue:
+def write_value(value: Value) -> AnyValue:
+    """A value of any form as a message."""
     result = AnyValue()
     match value:
         case bool():
@@ -218,8 +254,8 @@ def _any_value(value: Value) -> AnyValue:
             result.bytes_value = value
         case list():
             result.array_value.SetInParent()
-            result.array_value.values.extend(_any_value(item) for item in value)
+            result.array_value.values.extend(write_value(item) for item in value)
         case dict():
             result.kvlist_value.SetInParent()
-            result.kvlist_value.values.extend(_pairs(value))
+            result.kvlist_value.values.extend(write_attributes(value))
     return result
