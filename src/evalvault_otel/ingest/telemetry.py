@@ -7,22 +7,14 @@ class IngestTelemetry:
     """Counters of the way from request to commit. `sent = stored + duplicate + rejected` holds over `spans`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.spans = Counter("evalvault_spans", "Spans by what became of them", ["outcome"], registry=registry)
-        for outcome in ("stored", "duplicate", "rejected"):
-            self.spans.labels(outcome)
-        self.log_events = Counter(
-            "evalvault_log_events", "Log records by what became of them", ["outcome"], registry=registry
+        outcomes = ("stored", "duplicate", "rejected")
+        self.spans = _counter(registry, "spans", "Spans by what became of them", "outcome", *outcomes)
+        self.log_events = _counter(
+            registry, "log_events", "Log records by what became of them", "outcome", *outcomes, "other"
         )
-        for outcome in ("stored", "duplicate", "rejected", "other"):
-            self.log_events.labels(outcome)
-        self.rejects = Counter(
-            "evalvault_rejects",
-            "Spans and log records that can never be stored, by signal",
-            ["signal"],
-            registry=registry,
+        self.rejects = _counter(
+            registry, "rejects", "Spans and log records that can never be stored, by signal", "signal", "traces", "logs"
         )
-        for signal in ("traces", "logs"):
-            self.rejects.labels(signal)
         self.conflicts = Counter(
             "evalvault_span_conflicts", "Duplicates whose content differs from the stored span", registry=registry
         )
@@ -60,3 +52,11 @@ class IngestTelemetry:
         self.assembly_errors = Counter(
             "evalvault_assembly_errors", "Traces that could not be assembled (a defect: see the log)", registry=registry
         )
+
+
+def _counter(registry: CollectorRegistry, name: str, about: str, label: str, *values: str) -> Counter:
+    """A counter that shows 0 for each value of its label from the start."""
+    made = Counter(f"evalvault_{name}", about, [label], registry=registry)
+    for value in values:
+        made.labels(value)
+    return made
