@@ -8,12 +8,15 @@ class IngestTelemetry:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         outcomes = ("stored", "duplicate", "rejected")
-        self.spans = _counter(registry, "spans", "Spans by what became of them", "outcome", *outcomes)
-        self.log_events = _counter(
-            registry, "log_events", "Log records by what became of them", "outcome", *outcomes, "other"
+        self.spans = _counters("evalvault_spans", "Spans by what became of them", registry, outcome=outcomes)
+        self.log_events = _counters(
+            "evalvault_log_events", "Log records by what became of them", registry, outcome=(*outcomes, "other")
         )
-        self.rejects = _counter(
-            registry, "rejects", "Spans and log records that can never be stored, by signal", "signal", "traces", "logs"
+        self.rejects = _counters(
+            "evalvault_rejects",
+            "Spans and log records that can never be stored, by signal",
+            registry,
+            signal=("traces", "logs"),
         )
         self.conflicts = Counter(
             "evalvault_span_conflicts", "Duplicates whose content differs from the stored span", registry=registry
@@ -21,14 +24,7 @@ class IngestTelemetry:
         self.requests = Counter(
             "evalvault_requests", "Export requests by transport and result", ["transport", "result"], registry=registry
         )
-        self.waiting_bytes = Gauge(
-            "evalvault_waiting_bytes",
-            "Bytes of requests that wait for their commit",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        # With several workers a replacement finds what its predecessor left: counters go on, nothing waits.
-        self.waiting_bytes.set(0)
+        self.waiting_bytes = _gauge("evalvault_waiting_bytes", "Bytes of requests that wait for their commit", registry)
         self.commit_seconds = Histogram(
             "evalvault_commit_seconds", "Time to store one group of requests", registry=registry
         )
@@ -38,25 +34,42 @@ class IngestTelemetry:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
-        self.spool_bytes = Gauge("evalvault_spool_bytes", "Bytes in the files of the spool", registry=registry)
-        self.spool_requests = Gauge(
-            "evalvault_spool_requests", "Requests that wait in the spool for the database", registry=registry
-        )
-        self.spooled_requests = Counter(
-            "evalvault_spooled_requests", "Requests acknowledged from the spool", registry=registry
-        )
-        self.replayed_requests = Counter(
-            "evalvault_replayed_requests", "Requests taken from the spool into the database", registry=registry
-        )
+        self.spool = SpoolTelemetry(registry)
         self.assembled = Counter("evalvault_traces_assembled", "Traces assembled", ["path"], registry=registry)
         self.assembly_errors = Counter(
             "evalvault_assembly_errors", "Traces that could not be assembled (a defect: see the log)", registry=registry
         )
 
 
-def _counter(registry: CollectorRegistry, name: str, about: str, label: str, *values: str) -> Counter:
-    """A counter that shows 0 for each value of its label from the start."""
-    made = Counter(f"evalvault_{name}", about, [label], registry=registry)
+class SpoolTelemetry:
+    """What waits in the spool of this process, and what went through it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.bytes = _gauge("evalvault_spool_bytes", "Bytes in the files of the spool", registry)
+        self.requests = _gauge("evalvault_spool_requests", "Requests that wait in the spool for the database", registry)
+        self.spooled = Counter("evalvault_spooled_requests", "Requests acknowledged from the spool", registry=registry)
+        self.replayed = Counter(
+            "evalvault_replayed_requests", "Requests taken from the spool into the database", registry=registry
+        )
+
+    def show(self, in_files: int, requests: int) -> None:
+        """Say what waits now."""
+        self.bytes.set(in_files)
+        self.requests.set(requests)
+
+
+def _counters(name: str, meaning: str, registry: CollectorRegistry, **label: tuple[str, ...]) -> Counter:
+    """A counter for each value of a label, all there from the start."""
+    ((key, values),) = label.items()
+    counter = Counter(name, meaning, [key], registry=registry)
     for value in values:
-        made.labels(value)
-    return made
+        counter.labels(value)
+    return counter
+
+
+def _gauge(name: str, meaning: str, registry: CollectorRegistry) -> Gauge:
+    """A gauge whose sum over several workers makes sense."""
+    gauge = Gauge(name, meaning, registry=registry, multiprocess_mode="livesum")
+    # A worker that replaces a dead one finds its figures: counters go on from there, gauges begin anew.
+    gauge.set(0)
+    return gauge
