@@ -25,6 +25,7 @@ from evalvault_otel.settings import Settings
 from evalvault_otel.store import Store, open_store
 from evalvault_otel.store.records import RunFilter
 from evalvault_otel.wire import Decoded
+from tests.support.derived import derived_rows, repeated_keys
 from tests.support.strategies import bounded, soup_logs, soup_traces
 from tests.support.traces import (
     RUN_ID,
@@ -42,14 +43,6 @@ from tests.support.traces import (
 Item = Span | LogEvent
 
 FAR = 2**62
-TABLES = {
-    "stage_event": "stage_id",
-    "v_stage": "stage_id",
-    "v_asset_use": "stage_id, ordinal",
-    "finding": "ordinal",
-    "run_trace": "run_id",
-}
-BOOKS = "run_id, root_span_id, first_ns, last_ns, span_count, log_count, dirty, mapping_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +101,12 @@ class Pair:
         raise AssertionError("some trace stays due")
 
     def rows(self, trace_id: str) -> dict[str, list[tuple[Any, ...]]]:
-        """Everything derived from a trace, as the tables have it, without the trace's id."""
-        where = f"WHERE trace_id = '{trace_id}'"
-        found = {
-            table: [row[1:] for row in self.database.query(f"SELECT * FROM {table} {where} ORDER BY {order}")]  # noqa: S608 - our own names
-            for table, order in TABLES.items()
-        }
-        return found | {"trace": self.database.query(f"SELECT {BOOKS} FROM trace {where}")}  # noqa: S608 - as above
+        """Everything derived from a trace."""
+        return derived_rows(self.database, trace_id)
 
     def repeated_keys(self) -> list[tuple[Any, ...]]:
         """Keys that two rows share."""
-        return self.database.query(
-            "SELECT trace_id, stage_id, 0 FROM stage_event GROUP BY trace_id, stage_id HAVING count(*) > 1 UNION ALL "
-            "SELECT trace_id, stage_id, ordinal FROM asset_use GROUP BY trace_id, stage_id, ordinal HAVING count(*) > 1"
-        )
+        return repeated_keys(self.database)
 
 
 def _guarded(function: Any, failures: list[BaseException]) -> None:

@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry
 from benchmarks.database import of_url
 from evalvault_otel.errors import InvalidInput, Unavailable
 from evalvault_otel.ingest import Ingestor, IngestTelemetry
-from evalvault_otel.model import Reject, Span
+from evalvault_otel.model import LogEvent, Reject, Span
 from evalvault_otel.settings import Settings
 from evalvault_otel.store import TraceBatch, Written
 from evalvault_otel.store.sqlite import SqliteStore
 from evalvault_otel.wire import Decoded
 from evalvault_otel.wire.answer import Accepted
-from tests.support.traces import new_trace_id, sid, span, stage
+from tests.support.traces import RESOURCE, SCOPE, new_trace_id, sid, span, stage
 
 AWAY = Unavailable("away")
 
@@ -229,3 +229,20 @@ def test_what_cannot_be_replayed_for_now_does_not_keep_others_from_the_database(
     intake.store.problem_of = lambda _: None
     intake.wait_replayed()
     assert "held" in intake.store.written
+
+
+def test_log_events_and_what_is_of_no_use_go_through_the_spool_too(intake: Intake, tmp_path: Path) -> None:
+    intake.store.answers = False
+    item = root("ask")
+    event = LogEvent(
+        item.trace_id, item.span_id, "gen_ai.choice", 1, 2, 9, "INFO", {"text": "yes"}, {}, 0, 0, RESOURCE, SCOPE
+    )
+    decoded = Decoded([item], [], [event], others=2)
+    assert intake.ingestor.submit(decoded, 100).result(10) == Accepted()
+    intake.store.answers = True
+    intake.wait_replayed()
+
+    found = of_url(f"sqlite:///{tmp_path / 'test.db'}").query("SELECT trace_id, span_id, name FROM log_event")
+    assert found == [(item.trace_id, item.span_id, "gen_ai.choice")]
+    assert intake.figure("log_events_total", outcome="stored") == 1
+    assert intake.figure("log_events_total", outcome="other") == 2

@@ -135,7 +135,7 @@ def test_what_is_too_large_as_received_or_inflated_is_exhausted_without_a_retry_
     "method",
     [
         "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-        "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        "/opentelemetry.proto.collector.logs.v1.LogsService/Other",
         "/opentelemetry.proto.collector.trace.v1.TraceService/Other",
     ],
 )

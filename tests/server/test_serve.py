@@ -184,7 +184,7 @@ def test_settings_that_cannot_work_are_one_line_and_exit_code_2(
 def test_while_storage_is_away_it_lives_is_not_ready_and_exports_are_to_be_tried_again(
     serve: Callable[..., Server],
 ) -> None:
-    server = serve(NOWHERE)
+    server = serve(NOWHERE, env={"EVALVAULT_SPOOL": "off"})
 
     live, ready = (requests.get(server.url(path), timeout=10) for path in ("/livez", "/readyz"))
     with ThreadPoolExecutor() as pool:
@@ -229,7 +229,7 @@ def test_when_the_database_appears_waiting_exporters_get_through(
     postgres: Postgres, not_yet: str, serve: Callable[..., Server]
 ) -> None:
     # Given a server without its database, and applications that send through the stock exporters
-    server = serve(not_yet)
+    server = serve(not_yet, env={"EVALVAULT_SPOOL": "off"})
     exporters = [GrpcExporter(server.grpc, insecure=True), HttpExporter(f"http://{server.http}/v1/traces")]
     with ThreadPoolExecutor() as pool:
         sending = [pool.submit(trace_with, exporter) for exporter in exporters]
@@ -248,7 +248,7 @@ def test_when_the_database_appears_waiting_exporters_get_through(
 def test_however_long_the_database_was_away_it_is_used_soon_after_its_return(
     postgres: Postgres, not_yet: str, serve: Callable[..., Server]
 ) -> None:
-    server = serve(not_yet)
+    server = serve(not_yet, env={"EVALVAULT_SPOOL": "off"})
     time.sleep(5.5)
 
     _create(postgres.url, not_yet)

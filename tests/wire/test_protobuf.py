@@ -6,9 +6,11 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
 from evalvault_otel.errors import Undecodable
-from evalvault_otel.wire import Decoded, protobuf
+from evalvault_otel.model import SpanEvent, SpanLink
+from evalvault_otel.wire import Decoded, identity, protobuf
+from evalvault_otel.wire.fields import with_length
 from tests.support.otlp import otlp_message
-from tests.support.traces import TRACE_ID, span
+from tests.support.traces import TRACE_ID, exact, span
 
 
 def _message() -> tuple[ExportTraceServiceRequest, SpanMessage]:
@@ -74,6 +76,53 @@ def test_a_string_table_index_counts_as_absent() -> None:
     message.attributes.append(KeyValue(key="k", value=AnyValue(string_value_strindex=3)))
 
     assert protobuf.decode(request.SerializeToString()).spans == [span(1, attributes={"k": None})]
+
+
+def test_a_key_in_a_string_table_counts_as_absent() -> None:
+    request, message = _message()
+    message.attributes.append(KeyValue(key_strindex=7, value=AnyValue(int_value=3)))
+
+    assert protobuf.decode(request.SerializeToString()).spans == [span(1, attributes={"": 3})]
+
+
+def test_entity_references_of_a_resource_are_ignored() -> None:
+    request, _ = _message()
+    # Field 3 of Resource, in development: EntityRef{type: "service", id_keys: "service.name"}.
+    entity = with_length(3, with_length(2, b"service") + with_length(3, b"service.name"))
+    group = request.resource_spans[0]
+    group.resource.MergeFromString(entity)
+
+    assert protobuf.decode(request.SerializeToString()).spans == [span(1)]
+
+
+@pytest.mark.parametrize("flags", [0, 1, 0x100, 0x300, 0x101, 0xFFFFFFFF])
+def test_flags_are_kept_with_all_their_bits(flags: int) -> None:
+    request, message = _message()
+    message.flags = flags
+
+    assert protobuf.decode(request.SerializeToString()).spans == [span(1, flags=flags)]
+
+
+def test_a_span_without_kind_name_and_times_is_kept() -> None:
+    body = with_length(1, bytes.fromhex(TRACE_ID)) + with_length(2, bytes.fromhex(span(1).span_id))
+
+    (found,) = protobuf.decode(with_length(1, with_length(2, with_length(2, body)))).spans
+
+    assert (found.kind, found.name, found.start_ns, found.end_ns, found.status_code) == (0, "", 0, 0, 0)
+
+
+def test_every_form_of_value_is_kept_in_attributes_of_everything() -> None:
+    value = {"empty": None, "list": [1, 1.5, "a", b"b", True, None, [], {}, [[1]]], "map": {"a": {"b": [{}]}}, "": b""}
+    sent = span(
+        1,
+        attributes=value,
+        events=(SpanEvent(1, "e", value),),
+        links=(SpanLink(TRACE_ID, "", "", value),),
+        resource=identity.resource(value, 0, ""),
+        scope=identity.scope("s", "", value, 0, ""),
+    )
+
+    assert exact(protobuf.decode(otlp_message([sent]).SerializeToString()).spans) == exact([sent])
 
 
 def test_of_a_key_given_twice_the_last_value_wins() -> None:

@@ -59,6 +59,7 @@ class Ingestor:
 
         It returns after `patience_s` seconds in any case.
         """
+        started = time.monotonic()
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -66,7 +67,7 @@ class Ingestor:
         if self._thread.is_alive():
             _LOG.warning("storage did not take what was waiting within %g s: clients will send it again", patience_s)
         elif self._backlog is not None:
-            self._backlog.stop()
+            self._backlog.stop(None if patience_s is None else patience_s - (time.monotonic() - started))
 
     def wait_for_room(self, patience_s: float) -> None:
         """Return when little enough waits: decoded requests are several times as large as their bytes.

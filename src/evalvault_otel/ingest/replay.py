@@ -26,7 +26,6 @@ from .telemetry import IngestTelemetry
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 2.0
 _SCAN_S = 5.0
-_STOP_S = 10.0
 # Live requests are stored at the same time, so a group is smaller than one of theirs may be.
 _GROUP_BYTES = 1024 * 1024
 
@@ -61,7 +60,7 @@ class Backlog:
         self._store = store
         self._committer = committer
         self._spool = spool
-        self._telemetry = telemetry
+        self._telemetry = telemetry.spool
         self._group_bytes = group_bytes
         self._away_since: float | None = None
         self._trial = False
@@ -74,24 +73,24 @@ class Backlog:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evalvault-replay", daemon=True)
-        telemetry.spool_bytes.set_function(spool.size)
-        telemetry.spool_requests.set_function(lambda: spool.requests)
 
     def start(self) -> None:
         """Take over what dead processes left, look whether storage is there, and begin to replay."""
         self._spool.adopt()
+        self._show()
         try:
             self._store.ping()
         except Unavailable as exc:
             self.fails(exc)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Return when the group at hand is stored, or cannot be."""
+    def stop(self, patience_s: float | None = None) -> None:
+        """Return when the group at hand is stored, or cannot be, or after `patience_s` seconds."""
         self._stopping.set()
         self._wake.set()
-        self._thread.join(_STOP_S)
-        self._spool.close()
+        self._thread.join(None if patience_s is None else max(0.0, patience_s))
+        if not self._thread.is_alive():
+            self._spool.close()
 
     # For the writer.
 
@@ -126,7 +125,8 @@ class Backlog:
         except OSError as exc:
             refusal = Unavailable(f"storage is away, and the spool cannot be written: {exc.strerror}")
         self._tell(refusal)
-        self._telemetry.spooled_requests.inc(kept)
+        self._telemetry.spooled.inc(kept)
+        self._show()
         self._wake.set()
         told = iter([None] * kept + [refusal or self._spool.full()] * (len(payloads) - kept))
         return [next(told) if isinstance(payload, bytes) else payload for payload in encoded]
@@ -159,7 +159,8 @@ class Backlog:
     def _step(self) -> bool:
         """Replay what there is; whether storage is well and nothing is left."""
         try:
-            self._spool.adopt()
+            if self._spool.adopt():
+                self._show()
             if self._away_since is not None:
                 self._ask()
             self._replay_all()
@@ -190,6 +191,7 @@ class Backlog:
                         return
                     self._replay(segment, found)
                 self._spool.finish(segment)
+                self._show()
         finally:
             # It answered. If it took no writes, or there were none, the next live request shall tell.
             self._trial = self._away_since is not None
@@ -213,13 +215,14 @@ class Backlog:
                 self._is_done(segment, request, outcome)
         finally:
             self._spool.note(segment)
+            self._show()
 
     def _is_done(self, segment: Segment, request: _Replayed, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):
             self._keep_aside(segment, request.record, outcome)
         self._spool.advance(segment, request.record)
         self._replayed += 1
-        self._telemetry.replayed_requests.inc()
+        self._telemetry.replayed.inc()
         self._outage_s = self._end_outage() or self._outage_s
 
     def _read(self, segment: Segment, record: Record) -> _Replayed:
@@ -241,6 +244,9 @@ class Backlog:
         else:
             path = self._spool.keep_aside(segment, damage)
             _LOG.error("%d bytes of %s are damaged and kept in %s", size, segment.path, path)
+
+    def _show(self) -> None:
+        self._telemetry.show(self._spool.size(), self._spool.requests)
 
     def _end_outage(self) -> float | None:
         """Storage works; how long it was away, None if it was not."""

@@ -1,4 +1,4 @@
-"""OTLP/gRPC: `TraceService/Export` and the health service.
+"""OTLP/gRPC: `TraceService/Export`, `LogsService/Export` and the health service.
 
 The request is taken as raw bytes, so that a bad one is answered with INVALID_ARGUMENT instead of grpc's own INTERNAL;
 and as a stream (of one message, on the wire the same), so that nothing is read before there is room for it.
@@ -17,15 +17,15 @@ from ..ingest import Room
 from ..settings import Settings, split_address
 from ..wire.answer import Encoding, Failure, retry_info, status, success_body
 from .keys import presented_key
-from .receiver import Export, Receiver
+from .receiver import LOGS, NOT_SERVED, TRACES, Export, Receiver
 from .tls import Tls
 
 SERVICE: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
+_SERVED: Final = {SERVICE: TRACES, "opentelemetry.proto.collector.logs.v1.LogsService": LOGS}
 _UNSERVED: Final = (
     "opentelemetry.proto.collector.metrics.v1.MetricsService",
     "opentelemetry.proto.collector.profiles.v1development.ProfilesService",
 )
-_NOT_SERVED: Final = "this server takes traces and events of spans only: set OTEL_METRICS_EXPORTER=none"
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 _Handler = Callable[[object, Any], Awaitable[bytes]]
@@ -39,7 +39,8 @@ class GrpcServer:
     ) -> None:
         self._server = grpc.aio.server(options=_options(settings, reuse_port=reuse_port))
         self._health = health.aio.HealthServicer()
-        self._serve(SERVICE, _export_with(receiver, settings))
+        for service, signal in _SERVED.items():
+            self._serve(service, _export_with(receiver, settings, signal))
         for service in _UNSERVED:
             self._serve(service, _unserved_with(receiver, settings))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -63,7 +64,7 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
     async def _say(self, state: Any) -> None:
-        for service in ("", SERVICE):
+        for service in ("", *_SERVED):
             await self._health.set(service, state)
 
 
@@ -101,14 +102,14 @@ def _bind(server: grpc.aio.Server, address: str, tls: Tls | None, *, reuse_port:
     return int(port)
 
 
-def _export_with(receiver: Receiver, settings: Settings) -> _Handler:
+def _export_with(receiver: Receiver, settings: Settings, signal: str) -> _Handler:
     async def export(_: object, context: Any) -> bytes:
         async def read(room: Room) -> bytes:
             body = await _message(context, settings.read_timeout_s)
             room.fit(len(body))
             return body
 
-        request = _request(context)
+        request = _request(context, signal)
         try:
             return success_body(Encoding.PROTOBUF, await receiver.export(request, read))
         except Exception as exc:  # noqa: BLE001 - every error has an answer
@@ -119,8 +120,9 @@ def _export_with(receiver: Receiver, settings: Settings) -> _Handler:
     return export
 
 
-def _request(context: Any) -> Export:
-    return Export("grpc", context.peer(), Encoding.PROTOBUF, key=presented_key(context.invocation_metadata() or ()))
+def _request(context: Any, signal: str = TRACES) -> Export:
+    key = presented_key(context.invocation_metadata() or ())
+    return Export("grpc", context.peer(), Encoding.PROTOBUF, key=key, signal=signal)
 
 
 async def _message(context: Any, timeout_s: float) -> bytes:
@@ -148,7 +150,7 @@ def _unserved_with(receiver: Receiver, settings: Settings) -> _Handler:
         except EvalVaultError as exc:
             await _abort(context, receiver.failed(request, exc))
         if settings.other_signals != "discard":
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, _NOT_SERVED)
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, NOT_SERVED)
         return b""
 
     return unserved

@@ -1,4 +1,4 @@
-"""OTLP/HTTP: `POST /v1/traces` in protobuf and JSON. Never redirects: clients take a redirect for success."""
+"""OTLP/HTTP: `/v1/traces` and `/v1/logs`, protobuf and JSON. Never redirects: clients take a redirect for success."""
 
 import asyncio
 from typing import Final
@@ -14,13 +14,17 @@ from ..ingest import Room
 from ..settings import Settings
 from ..wire.answer import RETRY_AFTER_S, Accepted, Encoding, Failure, failure_body, success_body
 from .keys import presented_key
-from .receiver import Export, Receiver
+from .receiver import LOGS, NOT_SERVED, TRACES, Export, Receiver
 
 _ENCODINGS: Final = {encoding.value: encoding for encoding in Encoding}
 # A client that set only host and port posts to "/". Whatever stands before the path is some proxy's affair.
-_SIGNALS: Final = {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1development/profiles": "profiles"}
-_SERVED: Final = frozenset({"traces"})
-_NOT_SERVED: Final = "this server takes traces (/v1/traces) and events of spans only: set OTEL_METRICS_EXPORTER=none"
+_SIGNALS: Final = {
+    "/v1/traces": TRACES,
+    "/v1/logs": LOGS,
+    "/v1/metrics": "metrics",
+    "/v1development/profiles": "profiles",
+}
+_SERVED: Final = frozenset({TRACES, LOGS})
 _NO_PATH: Final = "OTLP is taken at /v1/traces: set OTEL_EXPORTER_OTLP_ENDPOINT to http://host:port"
 _CORS_HEADERS: Final = ("content-type", "content-encoding", "authorization", "x-api-key", "traceparent", "tracestate")
 _CORS_MAX_AGE_S: Final = 7200
@@ -70,7 +74,7 @@ class _Endpoint:
         if encoding is None:
             message = "Content-Type must be application/x-protobuf or application/json"
             return _refusal(None, Failure(415, INVALID_ARGUMENT, message))
-        export = _export(request, encoding)
+        export = _export(request, encoding, signal)
         if signal in _SERVED:
             return await self._export(request, export)
         try:
@@ -79,7 +83,7 @@ class _Endpoint:
             return _refusal(encoding, self._receiver.failed(export, exc))
         if self._settings.other_signals == "discard":
             return _response(success_body(encoding, Accepted()), encoding, 200)
-        return _refusal(encoding, Failure(404, UNIMPLEMENTED, _NOT_SERVED))
+        return _refusal(encoding, Failure(404, UNIMPLEMENTED, NOT_SERVED))
 
     async def _export(self, request: Request, export: Export) -> Response:
         encoding = export.encoding
@@ -95,13 +99,13 @@ class _Endpoint:
             return _refusal(encoding, Failure(408, INVALID_ARGUMENT, str(exc)), Connection="close")
         except Exception as exc:  # noqa: BLE001 - every error has an answer
             return _refusal(encoding, self._receiver.failed(export, exc))
-        return _response(success_body(encoding, accepted), encoding, 200)
+        return _response(success_body(encoding, accepted, export.signal), encoding, 200)
 
 
-def _export(request: Request, encoding: Encoding) -> Export:
+def _export(request: Request, encoding: Encoding, signal: str) -> Export:
     peer = f"{request.client.host}:{request.client.port}" if request.client else ""
     content_encoding = request.headers.get("content-encoding", "")
-    return Export("http", peer, encoding, content_encoding, presented_key(request.headers.raw))
+    return Export("http", peer, encoding, content_encoding, presented_key(request.headers.raw), signal)
 
 
 def _encoding(request: Request) -> Encoding | None:

@@ -10,14 +10,29 @@ from dataclasses import dataclass, field, replace
 from ..errors import EvalVaultError, Forbidden, InvalidInput, Overloaded, RateLimited, Unauthenticated, Unavailable
 from ..ingest import Admission, Ingestor, IngestTelemetry, Room
 from ..settings import Settings
-from ..wire import Decoded, otlp_json, protobuf
+from ..wire import Decoded, logs_json, logs_protobuf, otlp_json, protobuf
 from ..wire.answer import Accepted, Encoding, Failure, failure
 from ..wire.inflate import inflate
 from .keys import Identity, Keys, Scope
 from .rates import RateLimits
 
 _LOG = logging.getLogger(__name__)
-_DECODE = {Encoding.PROTOBUF: protobuf.decode, Encoding.JSON: otlp_json.decode}
+TRACES, LOGS = "traces", "logs"
+_DECODE = {
+    (TRACES, Encoding.PROTOBUF): protobuf.decode,
+    (TRACES, Encoding.JSON): otlp_json.decode,
+    (LOGS, Encoding.PROTOBUF): logs_protobuf.decode_logs,
+    (LOGS, Encoding.JSON): logs_json.decode_logs,
+}
+NOT_SERVED = (
+    "this server takes traces (/v1/traces) and, of the logs, events of spans (/v1/logs): "
+    "set OTEL_METRICS_EXPORTER=none in the application, or --other-signals discard here"
+)
+_OTHERS = (
+    "log records that are neither GenAI nor evalvault.* events are not kept: set OTEL_LOGS_EXPORTER=none in the "
+    "application, or --other-signals discard here"
+)
+_REPAIRED = "texts that are not UTF-8, or values nested too deeply, were replaced"
 _STOPPING = "the server is shutting down"
 # How errors are called in our figures; the first class that fits counts.
 _RESULTS: tuple[tuple[type[Exception], str], ...] = (
@@ -40,6 +55,7 @@ class Export:
     encoding: Encoding
     content_encoding: str = ""
     key: str | None = field(default=None, repr=False)
+    signal: str = TRACES
 
 
 class Receiver:
@@ -142,21 +158,33 @@ class Receiver:
     def _prepare(self, request: Export, body: bytes, answer: Future[Accepted], deadline: float) -> None:
         """Decode and submit; every way out gives an answer."""
         try:
-            stored = self._submit(request, body, deadline)
+            stored, remarks = self._submit(request, body, deadline)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the client is told
             answer.set_exception(exc)
         else:
-            stored.add_done_callback(lambda done: _pass_on(done, answer))
+            stored.add_done_callback(lambda done: _pass_on(done, answer, remarks))
 
-    def _submit(self, request: Export, body: bytes, deadline: float) -> Future[Accepted]:
+    def _submit(self, request: Export, body: bytes, deadline: float) -> tuple[Future[Accepted], Accepted]:
+        """The answer to come, and what is to be said besides."""
         self._ingestor.wait_for_room(deadline - time.monotonic())
         plain = inflate(body, request.content_encoding, self._settings.max_request_bytes)
-        decoded = _DECODE[request.encoding](plain)
-        if decoded.spans or decoded.logs or decoded.rejects or decoded.others:
-            return self._ingestor.submit(_with_sender(decoded, request), len(plain))
+        decoded = _DECODE[request.signal, request.encoding](plain)
+        remarks = _remarks(decoded, discard=self._settings.other_signals == "discard")
+        if decoded.spans or decoded.logs or decoded.rejects:
+            return self._ingestor.submit(_with_sender(decoded, request), len(plain)), remarks
+        self._telemetry.log_events.labels("other").inc(decoded.others)
         nothing: Future[Accepted] = Future()
         nothing.set_result(Accepted())
-        return nothing
+        return nothing, remarks
+
+
+def _remarks(decoded: Decoded, *, discard: bool) -> Accepted:
+    """What a client should know beside the rejects: records that are not for us, and what was repaired."""
+    others = 0 if discard else decoded.others
+    said = [_OTHERS] if others else []
+    if decoded.repaired:
+        said.append(f"{decoded.repaired} {_REPAIRED}")
+    return Accepted(others, "; ".join(said))
 
 
 def _with_sender(decoded: Decoded, request: Export) -> Decoded:
@@ -180,9 +208,11 @@ def _refuse(waiting: asyncio.Future[Accepted], error: Unavailable) -> None:
         waiting.set_exception(error)
 
 
-def _pass_on(done: Future[Accepted], answer: Future[Accepted]) -> None:
+def _pass_on(done: Future[Accepted], answer: Future[Accepted], remarks: Accepted) -> None:
     error = done.exception()
-    if error is None:
-        answer.set_result(done.result())
-    else:
+    if error is not None:
         answer.set_exception(error)
+        return
+    found = done.result()
+    message = "; ".join(filter(None, (found.message, remarks.message)))
+    answer.set_result(Accepted(found.rejected + remarks.rejected, message))

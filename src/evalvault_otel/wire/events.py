@@ -11,9 +11,7 @@ from . import identity
 EVENT_NAME: Final = "event.name"
 _OURS: Final = ("gen_ai.", "evalvault.")
 _SHOWN: Final = 60
-WRONG_SIGNAL: Final = (
-    "a log record without a time and an event name (was this a traces or metrics request sent to /v1/logs?)"
-)
+NO_LOG_RECORD: Final = f"a log record without a time and an event name{identity.WRONG_SIGNAL['logs']}"
 
 
 def is_ours(name: str) -> bool:

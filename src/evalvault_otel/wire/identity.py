@@ -20,11 +20,14 @@ def scope(name: str, version: str, attributes: Attributes, dropped: int, schema_
     return Scope(content_id(content), name, version, attributes, dropped, schema_url)
 
 
-# Metrics and logs posted to the traces path decode as spans without ids, so the message names the likely cause.
-_WRONG_SIGNAL: Final = " (was this a metrics or logs request sent to /v1/traces?)"
+# A request of another signal decodes as records without ids, or not at all, so messages name the likely cause.
+WRONG_SIGNAL: Final = {
+    "traces": " (was this a metrics or logs request sent to /v1/traces?)",
+    "logs": " (was this a traces or metrics request sent to /v1/logs?)",
+}
 
 
-def invalid_ids(trace_id: str, span_id: str, hint: str = _WRONG_SIGNAL) -> str | None:
+def invalid_ids(trace_id: str, span_id: str, hint: str = WRONG_SIGNAL["traces"]) -> str | None:
     """Why these hex ids cannot name a span, or None. Source: trace.proto, comments on `trace_id` and `span_id`.
 
     `hint` is what a trace id of a wrong length makes likely.

@@ -124,5 +124,6 @@ _DECODERS: Final[dict[str, Decoder]] = {
     "gzip": _zlib(_GZIP_WBITS),
     "x-gzip": _zlib(_GZIP_WBITS),
     "deflate": _deflate,
+    "zlib": _deflate,  # the Collector's name for it
     "zstd": _zstd,
 }

@@ -75,7 +75,7 @@ def any_value(proto: Any, depth: int = 0) -> Value:
 _READ: dict[str, Callable[[Proto, str, int], Value]] = {
     "stringValue": lambda proto, field, _: text(proto, field),
     "boolValue": lambda proto, field, _: _bool(proto[field]),
-    "intValue": lambda proto, field, _: _in_range(proto, field, -(2**63), 2**63),
+    "intValue": lambda proto, field, _: _integer(proto, field),
     "doubleValue": lambda proto, field, _: _double(proto[field]),
     "arrayValue": lambda proto, field, depth: [
         any_value(item, depth + 1) for item in _list(nested(proto, field), "values")
@@ -177,6 +177,17 @@ def _in_range(proto: Proto, field: str, low: int, high: int) -> int:
     if not whole or not low <= number < high:
         raise Undecodable(f"{field} must be an integer in range, not {short(value)}")
     return number
+
+
+def _integer(proto: Proto, field: str) -> int | float:
+    """An integer; a JSON number (not a text) beyond 64 bits is a double.
+
+    JavaScript has one kind of number, and its exporter calls every whole one an integer.
+    """
+    value = proto[field]
+    if isinstance(value, int | float) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        return _double(value)
+    return _in_range(proto, field, -(2**63), 2**63)
 
 
 def _double(value: Any) -> float:

@@ -74,20 +74,24 @@ class _Walk:
         def of_resource(scope: Any) -> Proto:
             return whole({**group, self._shape.scopes: [scope]})
 
+        # What a group without records says of itself is of no interest (specification: it may be ignored).
         count = sum(map(self._size, _items(group, self._shape.scopes)))
         resource = self._header(group, read_resource, whole, count) if count else None
+        if count and resource is None:
+            return
         for scope in self._objects(group, self._shape.scopes, of_resource):
-            if resource is not None:
-                self._scope(scope, resource, of_resource)
+            self._scope(scope, resource, of_resource)
 
-    def _scope(self, group: Proto, resource: Resource, whole: Callable[[Any], Proto]) -> None:
+    def _scope(self, group: Proto, resource: Resource | None, whole: Callable[[Any], Proto]) -> None:
         def of_scope(record: Any) -> Proto:
             return whole({**group, self._shape.records: [record]})
 
         count = self._size(group)
         scope = self._header(group, read_scope, whole, count) if count else None
+        if count and scope is None:
+            return
         for record in self._objects(group, self._shape.records, of_scope):
-            if scope is not None:
+            if resource is not None and scope is not None:
                 self._record(record, resource, scope, of_scope)
 
     def _record(self, record: Proto, resource: Resource, scope: Scope, whole: Callable[[Any], Proto]) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from ..errors import Undecodable
 from ..model import LogEvent, Resource, Scope
 from . import Decoded
-from .events import EVENT_NAME, WRONG_SIGNAL, invalid_event, is_ours
+from .events import EVENT_NAME, NO_LOG_RECORD, invalid_event, is_ours
 from .gathering import Gathering
 from .json_fields import Proto, any_value, attributes, enum, hex_id, objects, text, uint32, uint64
 from .json_groups import Shape, walk
@@ -30,7 +30,7 @@ def decode_logs(data: bytes) -> Decoded:
             gathering.logs.append(_event(proto, name, resource, scope))
             return
         if not name and not uint64(proto, "timeUnixNano") and not uint64(proto, "observedTimeUnixNano"):
-            raise Undecodable(WRONG_SIGNAL)
+            raise Undecodable(NO_LOG_RECORD)
         gathering.others += 1
 
     walk(data, _SHAPE, gathering, read)

@@ -14,7 +14,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 
 from ..model import LogEvent
 from . import Decoded
-from .events import EVENT_NAME, WRONG_SIGNAL, invalid_event, is_ours
+from .events import EVENT_NAME, NO_LOG_RECORD, invalid_event, is_ours
 from .gathering import Gathering
 from .protobuf import (
     enum,
@@ -84,7 +84,7 @@ def _problem(name: str, record: LogRecord) -> str | None:
     if is_ours(name):
         return invalid_event(name, record.trace_id.hex(), record.span_id.hex())
     if not name and not record.time_unix_nano and not record.observed_time_unix_nano:
-        return WRONG_SIGNAL
+        return NO_LOG_RECORD
     return None
 
 

@@ -21,6 +21,7 @@ from ..errors import Undecodable
 from ..values import TOO_DEEP
 from .fields import LENGTH, Broken, fields, with_length
 from .gathering import Gathering
+from .identity import WRONG_SIGNAL
 
 # In the envelope: a request has groups by resource, these have groups by scope, these have the records.
 _GROUPS: Final = 1
@@ -124,7 +125,7 @@ class _Salvage:
                 message.ParseFromString(self._repair.message(data, message.DESCRIPTOR))
             except (Broken, DecodeError):
                 self._repair.repaired = repaired
-                return "cannot be read: its protobuf is broken"
+                return f"cannot be read: its protobuf is broken{WRONG_SIGNAL[self._gathering.signal]}"
             except TooDamaged:
                 self._repair.repaired = repaired
                 return "is damaged, like too many others of this request to repair it"
