@@ -5,7 +5,7 @@ Source: opentelemetry-proto, docs/specification.md, "JSON Protobuf Encoding".
 """
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import Undecodable
@@ -114,18 +114,19 @@ def nested(proto: Proto, field: str) -> Proto:
     return value
 
 
-def objects(proto: Proto, field: str) -> Iterable[Proto]:
+def objects(proto: Proto, field: str) -> Sequence[Proto]:
     """A list of messages."""
-    for item in _list(proto, field):
+    found = _list(proto, field)
+    for item in found:
         if not isinstance(item, dict):
             raise Undecodable(f"{field} must hold objects, not {short(item)}")
-        yield item
+    return found
 
 
-def _list(proto: Proto, field: str) -> list[Any]:
+def _list(proto: Proto, field: str) -> Sequence[Any]:
     value = proto.get(field)
     if value is None:
-        return []
+        return ()
     if not isinstance(value, list):
         raise Undecodable(f"{field} must be an array, not {short(value)}")
     return value
@@ -169,6 +170,8 @@ def _in_range(proto: Proto, field: str, low: int, high: int) -> int:
     value = proto.get(field)
     if value is None:
         return 0
+    if type(value) is int and low <= value < high:  # most of them
+        return value
     try:
         number = int(value)
         whole = not isinstance(value, bool) and (not isinstance(value, float) or value == number)
