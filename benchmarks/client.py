@@ -6,10 +6,12 @@ from typing import Protocol, Self
 
 import grpc
 import orjson
+from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 _METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _TIMEOUT_S = 60.0
+_SHOWN = 200
 _RETRY_INFO = "google.rpc.retryinfo-bin"
 CONTENT_TYPES = {"protobuf": "application/x-protobuf", "json": "application/json"}
 
@@ -91,9 +93,16 @@ class HttpConnection:
             self._connection.close()
             raise Refused(f"connection lost: {exc!r}") from exc
         if answer.status != http.HTTPStatus.OK:
-            raise Refused(f"HTTP {answer.status}: {body[:200]!r}", hinted="Retry-After" in answer.headers)
+            raise Refused(f"HTTP {answer.status}: {_said(body, answer)}", hinted="Retry-After" in answer.headers)
         if _rejected(body, self._headers["Content-Type"]):
             raise Refused(f"rejected some: {body[:200]!r}")
+
+
+def _said(body: bytes, answer: http.client.HTTPResponse) -> str:
+    """The message of a refusal."""
+    if answer.getheader("Content-Type") != CONTENT_TYPES["protobuf"]:
+        return body[:_SHOWN].decode(errors="replace")
+    return str(Status.FromString(body).message)
 
 
 def _rejected(body: bytes, content_type: str) -> bool:

@@ -74,8 +74,9 @@ def markdown(figures: Sequence[Figure]) -> str:
         f"| `{f.command}` |"
         for f in figures
     ]
-    places = dict.fromkeys(f"{f.at}, {f.machine}" for f in figures)
-    return "\n".join([*head, *rows, "", *(f"Measured {place}." for place in places)])
+    # Without the time of an fsync, which is another each time.
+    places = dict.fromkeys(f"{f.at}: {f.machine.rpartition(', ')[0]}" for f in figures)
+    return "\n".join([*head, *rows, "", *(f"Measured on {place}." for place in places)])
 
 
 _SIGNS = {">=": "≥", "<=": "≤"}

@@ -11,6 +11,7 @@ the clock; a second line, or the end of the input, ends the load. At the end one
 import argparse
 import itertools
 import json
+import re
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ from .traces import SPANS_PER_EXPORT, Generator
 _RECYCLED = 12
 # A request of the open loop that is so late is not sent at all: then the generator, not the server, is what is slow.
 _TOO_LATE_S = 1.0
+_NUMBER = re.compile(r"\b\d{4,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Sent:
     """What became of a load. `spans` and `seconds` are those of the measured part; `warmup_spans` came before it.
 
     `latencies_ms` are those of acknowledged requests, from when each was due; `answers_ms` from when it was sent, which
-    differs in an open loop only. `refusals` counts answers by their text, `unhinted` those without a time to come back.
+    differs in an open loop only. `refusals` counts answers by their text (with N for large numbers), `unhinted` those without a time to come back.
     `stamps` end the trace ids of the acknowledged requests of an endless load.
     """
 
@@ -115,7 +117,7 @@ def _export(client: Client, following: _Next, tally: _Tally, due: float | None =
     try:
         client.export(payload)
     except Refused as exc:
-        tally.refusals[str(exc)] += 1
+        tally.refusals[_NUMBER.sub("N", str(exc))] += 1
         tally.unhinted += not exc.hinted
         return
     tally.last_ack = time.perf_counter()

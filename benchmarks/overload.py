@@ -30,7 +30,7 @@ _NAMES = (
     "refusals without a hint at 5x capacity",
     "acknowledged exports lost at 5x capacity",
 )
-# A server that is swamped still answers: twice what the schedule needs at that latency would be too many to be real.
+# Per transport. A request that waits takes one of them, so this many is also the most that may wait at once.
 _CONNECTIONS = 48
 _LEAST_RATIO = 0.5
 _QUICK_S, _MAXIMUM_S, _QUICK_MAXIMUM_S = 8.0, 8.0, 3.0
@@ -64,7 +64,7 @@ def _figures(seconds: float, *, quick: bool) -> list[Figure]:
         at_most(_NAMES[0], found.rss_mb, RSS_MB, "MB", f"{seconds:.0f} s"),
         at_most(_NAMES[1], slowest, ACK_TIMEOUT_S + 1, "s", f"{latencies(sent.answers_ms or [0.0])}; {detail}"),
         at_least(_NAMES[2], sent.rate / found.maximum, _LEAST_RATIO, "", rates),
-        at_most(_NAMES[3], sent.unhinted, 0, "", "; ".join(sorted(sent.refusals))[:500]),
+        at_most(_NAMES[3], sent.unhinted, 0, "", "; ".join(sorted(sent.refusals))),
         at_most(_NAMES[4], found.lost, 0, ""),
     ]
 

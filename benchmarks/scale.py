@@ -47,7 +47,7 @@ def run(options: Options) -> list[Figure]:
 
 def _figures(options: Options) -> list[Figure]:
     seconds = _QUICK_SECONDS if options.quick else _SECONDS
-    stored = _QUICK_STORED if options.quick else options.stored
+    stored = min(options.stored, _QUICK_STORED) if options.quick else options.stored
     with work_directory() as directory, empty_database("postgres", directory) as database:
         with _measuring(database, directory) as server:
             empty, _ = measured_rate(server, database, [_load(1, seconds)])
