@@ -1,51 +1,96 @@
-"""`python -m benchmarks [NAME ...] [--quick] [--json FILE]`: measure, print a table, exit 1 if a target is missed."""
+"""`python -m benchmarks [NAME ...]`: measure, print a table, exit 1 if a target is missed.
+
+`--json FILE` appends each figure as a line of JSON when its benchmark is done; `--from FILE` measures nothing and shows
+the latest of each figure in such a file. `--markdown` prints the table as docs/benchmarks.md holds it.
+"""
 
 import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
-from . import assembly, ingest, kill, packages, queries, startup
-from .figures import Figure, machine, table
+from . import assembly, encodings, ingest, kill, latency, overload, packages, queries, scale, startup, workers
+from .figures import Figure, machine, markdown, placed, table
+from .options import Options
 
-BENCHMARKS: dict[str, Callable[..., list[Figure]]] = {
+BENCHMARKS: dict[str, Callable[[Options], list[Figure]]] = {
     "assembly": assembly.run,
     "startup": startup.run,
     "ingest": ingest.run,
+    "workers": workers.run,
+    "json": encodings.run,
+    "latency": latency.run,
     "queries": queries.run,
+    "overload": overload.run,
     "kill": kill.run,
+    "scale": scale.run,
     "packages": packages.run,
 }
 
 
 def main() -> int:
     """Run what was asked for, by default everything."""
-    options = _options()
-    about = machine()
-    print(about, flush=True)
-    figures = []
-    for name in options.names or BENCHMARKS:
-        print(f"{name} ...", flush=True)
-        figures += BENCHMARKS[name](quick=options.quick)
-    print(f"\n{table(figures)}")
-    if options.json:
-        report = {"machine": about, "quick": options.quick, "figures": [asdict(figure) for figure in figures]}
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    arguments = _arguments()
+    figures = _stored(arguments.stored_in) if arguments.stored_in else _measured(arguments)
+    print(markdown(figures) if arguments.markdown else f"\n{table(figures)}")
     return int(any(figure.reached is False for figure in figures))
 
 
-def _options() -> argparse.Namespace:
+def _measured(arguments: argparse.Namespace) -> list[Figure]:
+    options = Options(**{spec.name: getattr(arguments, spec.name) for spec in fields(Options)})
+    about = machine()
+    _say(about)
+    figures = []
+    for name in arguments.names or BENCHMARKS:
+        _say(f"{name} ...")
+        found = [placed(figure, _command(name, options), about) for figure in BENCHMARKS[name](options)]
+        figures += found
+        if arguments.json:
+            with arguments.json.open("a") as file:
+                file.writelines(f"{json.dumps(asdict(figure))}\n" for figure in found)
+    return figures
+
+
+def _stored(path: Path) -> list[Figure]:
+    figures = [Figure(**json.loads(line)) for line in path.read_text().splitlines()]
+    return list({figure.name: figure for figure in figures}.values())
+
+
+def _command(name: str, options: Options) -> str:
+    """What measures the same again."""
+    words = [name]
+    for spec in fields(Options):
+        value = getattr(options, spec.name)
+        if value != spec.default:
+            words.append(f"--{spec.name.replace('_', '-')}" + ("" if value is True else f" {value:g}"))
+    said = " ".join(words)
+    return f'make bench ARGS="{said}"' if " " in said else f"make bench ARGS={said}"
+
+
+def _say(line: str) -> None:
+    """Not on standard output, which is for the table."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    usual = Options()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="less load: shows that all works, figures are rough")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
-    options = parser.parse_args()
-    unknown = set(options.names) - set(BENCHMARKS)
+    parser.add_argument("--stored", type=int, default=usual.stored, help="spans stored before `scale` measures")
+    parser.add_argument("--rounds", type=int, default=usual.rounds, help="kills per database, for `kill`")
+    parser.add_argument("--workers", type=int, default=usual.workers, help="processes, for `workers`")
+    parser.add_argument("--overload-s", type=float, default=usual.overload_s, help="seconds, for `overload`")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also append the figures as lines of JSON")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="stored_in", help="show figures measured before")
+    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}")
-    return options
+    return arguments
 
 
 if __name__ == "__main__":

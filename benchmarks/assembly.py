@@ -11,13 +11,14 @@ from evalvault_otel.values import dumps
 from evalvault_otel.wire import protobuf
 
 from .figures import Figure
+from .options import Options
 from .traces import SPANS_PER_EXPORT, Generator
 
 _REPEATS, _QUICK_REPEATS = 15, 3
 _EXPORTS = 3
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(options: Options) -> list[Figure]:
     """Medians over the repetitions; no targets, these say where to look."""
     payloads = Generator(seed=4).payloads(_EXPORTS)
     spans = [span for payload in payloads for span in protobuf.decode(payload).spans]
@@ -31,7 +32,7 @@ def run(*, quick: bool) -> list[Figure]:
         "  of which attributes to JSON": lambda: [dumps(span.attributes) for span in spans],
         "Assembly to derived rows": lambda: rows.derived_rows(assemblies),
     }
-    repeats = _QUICK_REPEATS if quick else _REPEATS
+    repeats = _QUICK_REPEATS if options.quick else _REPEATS
     return [Figure(f"{name}, one thread", _us_per_span(step, repeats), "µs/span") for name, step in steps.items()]
 
 

@@ -14,11 +14,12 @@ from tests.support.postgres import running_postgres
 KINDS = ("postgres", "sqlite")
 _SQLITE = "sqlite:///"
 
-_COUNTS = """
+_UNASSEMBLED = "SELECT count(*) FROM trace WHERE dirty OR assembled_ns IS NULL"
+_COUNTS = f"""
 SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM stage_event WHERE NOT derived),
     (SELECT count(*) FROM asset_use), (SELECT count(*) FROM trace),
-    (SELECT count(*) FROM trace WHERE dirty OR assembled_ns IS NULL)
-"""
+    ({_UNASSEMBLED})
+"""  # noqa: S608 - one of our own statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Database:
     def counts(self) -> Counts:
         """What is stored now."""
         return Counts(*self.query(_COUNTS)[0])
+
+    def unassembled(self) -> int:
+        """How many traces have stages that are not up to date."""
+        return int(self.query(_UNASSEMBLED)[0][0])
 
     def spans_of(self, trace_ids: Sequence[str]) -> int:
         """How many spans of these traces are stored."""

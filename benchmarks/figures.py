@@ -6,14 +6,18 @@ import sqlite3
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .place import work_directory
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure. `reached` is None where there is no target, `detail` says what else was seen."""
+    """One figure. `reached` is None where there is no target, `detail` says what else was seen.
+
+    `command` measures it again, `at` is the day of the measurement, `machine` where it was; the three are noted by
+    `placed`.
+    """
 
     name: str
     value: float | None
@@ -21,6 +25,14 @@ class Figure:
     target: str = ""
     reached: bool | None = None
     detail: str = ""
+    command: str = ""
+    at: str = ""
+    machine: str = ""
+
+
+def placed(figure: Figure, command: str, on: str) -> Figure:
+    """A figure with its command, its machine and the day of today."""
+    return replace(figure, command=command, at=time.strftime("%Y-%m-%d"), machine=on)
 
 
 def at_least(name: str, value: float, limit: float, unit: str, detail: str = "") -> Figure:
@@ -54,6 +66,20 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join([*lines, "", *notes])
 
 
+def markdown(figures: Sequence[Figure]) -> str:
+    """Figures as a Markdown table, with the machines and days below it."""
+    head = ["| Figure | Measured | Target | Reached | Command |", "|---|---|---|---|---|"]
+    rows = [
+        f"| {f.name} | {_measured(f)} | {_SIGNS.get(f.target[:2], '')}{f.target[2:]} | {_YES_NO[f.reached]} "
+        f"| `{f.command}` |"
+        for f in figures
+    ]
+    # Without the time of an fsync, which is another each time.
+    places = dict.fromkeys(f"{f.at}: {f.machine.rpartition(', ')[0]}" for f in figures)
+    return "\n".join([*head, *rows, "", *(f"Measured on {place}." for place in places)])
+
+
+_SIGNS = {">=": "≥", "<=": "≤"}
 _YES_NO = {True: "yes", False: "NO", None: ""}
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from .figures import Figure, at_most, skipped, void
+from .options import Options
 from .place import ROOT, work_directory
 
 _LIMIT = 45
@@ -16,9 +17,9 @@ _TOOLS = {"pip", "setuptools", "wheel"}
 _OFFLINE = re.compile(r"connection|name resolution|timed out|network is unreachable", re.IGNORECASE)
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(options: Options) -> list[Figure]:
     """The number of distributions, ours included, without pip and setuptools."""
-    if quick:
+    if options.quick:
         return [skipped(_NAME, "takes long; left out with --quick")]
     with work_directory() as directory:
         python = _fresh_python(directory)

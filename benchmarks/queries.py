@@ -10,6 +10,7 @@ from .attempt import attempt
 from .database import Database, empty_database
 from .driver import LoadFailed, drive, wait_assembled
 from .figures import Figure, at_most
+from .options import Options
 from .place import work_directory
 from .traces import STAGES_PER_TRACE, TRACES_PER_EXPORT
 
@@ -19,9 +20,11 @@ _WARMUPS, _REPEATS = 2, 5
 _RUN = "benchmark"
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(options: Options) -> list[Figure]:
     """Medians of warm requests."""
-    return attempt([_name(route) for route in _LIMITS_MS], lambda: _figures(_QUICK_STAGES if quick else _STAGES))
+    return attempt(
+        [_name(route) for route in _LIMITS_MS], lambda: _figures(_QUICK_STAGES if options.quick else _STAGES)
+    )
 
 
 def _name(route: str) -> str:

@@ -13,6 +13,7 @@ import psutil
 
 from .client import Connection, Refused
 from .figures import Figure, at_most
+from .options import Options
 from .place import work_directory
 from .traces import Generator
 
@@ -21,9 +22,9 @@ _TRIES, _QUICK_TRIES = 5, 2
 _POLL_S, _IDLE_S, _GIVE_UP_S = 0.005, 3.0, 60.0
 
 
-def run(*, quick: bool) -> list[Figure]:
+def run(options: Options) -> list[Figure]:
     """Medians over some starts on an empty SQLite file."""
-    payloads = Generator(seed=2).payloads(_QUICK_TRIES if quick else _TRIES)
+    payloads = Generator(seed=2).payloads(_QUICK_TRIES if options.quick else _TRIES)
     measured = [_start_once(payload) for payload in payloads]
     seconds = [first for first, _ in measured]
     detail = "each start: " + ", ".join(f"{value:.2f}" for value in seconds) + " s; SQLite, empty"

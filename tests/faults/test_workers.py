@@ -244,8 +244,10 @@ def test_a_worker_that_does_not_end_is_killed(postgres_url: str, serve: Callable
     assert not stopped.is_running()
 
 
-def test_a_second_signal_ends_everything_at_once(postgres_url: str, serve: Callable[..., Server]) -> None:
-    server = serve(postgres_url, *TWO)
+def test_a_second_signal_ends_everything_at_once(
+    postgres_url: str, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve(postgres_url, *TWO, env={"TMPDIR": str(tmp_path)})
     family = workers(server)
     with stuck(server, postgres_url) as answers:
         server.process.send_signal(signal.SIGTERM)
@@ -254,6 +256,7 @@ def test_a_second_signal_ends_everything_at_once(postgres_url: str, serve: Calla
         assert server.process.wait(5) == -signal.SIGTERM
         assert psutil.wait_procs(family, 5)[1] == []
     assert [type(answer.exception()).__name__ for answer in answers] == ["ConnectionError"] * len(answers)
+    assert list(tmp_path.glob("evalvault-figures*")) == []
 
 
 def test_without_their_supervisor_workers_finish_and_go(

@@ -27,7 +27,7 @@ from tests.support.traces import (
 
 NOW = 1_700_000_000_000_000_000
 FAR = 2**62
-QUIET = Pauses().quiet_ns
+SETTLE = Pauses().settle_ns
 PROMPT = {"evalvault.asset.kind": "prompt", "evalvault.asset.name": "p"}
 USED = "evalvault.asset.used"
 
@@ -102,20 +102,20 @@ def test_a_trace_of_log_events_alone_is_known_and_waits_for_its_spans(store: Sto
     store.write(batches(logs=[_event()]), [], NOW)
     found = store.trace(TRACE_ID)
     assert (found.span_count, found.assembled, found.parts) == (0, False, ())
-    assert store.due_traces(NOW + QUIET - 1, 10) == []
-    assert store.due_traces(NOW + QUIET, 10) == [TRACE_ID]
 
-    # When its time has come, nothing can be done
-    assert not store.reassemble(TRACE_ID, assemble, NOW)
+    # Then nothing is to be done, also when more of them come
+    store.write(batches(logs=[_event(ms=2)]), [], NOW)
     assert store.due_traces(FAR, 10) == []
+    assert not store.reassemble(TRACE_ID, assemble, NOW)
     assert not store.trace(TRACE_ID).assembled
 
-    # Then the spans bring it back
+    # Until the spans come
     store.write(batches(stage(1, 0, "tool")), [], NOW)
-    assert store.due_traces(FAR, 10) == [TRACE_ID]
+    assert store.due_traces(NOW + SETTLE - 1, 10) == []
+    assert store.due_traces(NOW + SETTLE, 10) == [TRACE_ID]
     assert store.reassemble(TRACE_ID, assemble, NOW)
-    assert _assets(store) == ["p"]
-    assert of_url(db_url).query("SELECT span_count, log_count, assemblies FROM trace") == [(1, 1, 1)]
+    assert _assets(store) == ["p", "p"]
+    assert of_url(db_url).query("SELECT span_count, log_count, assemblies FROM trace") == [(1, 2, 1)]
 
 
 def test_a_log_event_that_comes_late_marks_the_trace_and_a_duplicate_does_not(store: Store) -> None:

@@ -13,7 +13,7 @@ from evalvault_otel.assembly import assemble
 from evalvault_otel.errors import SettingsError, Unavailable
 from evalvault_otel.store import Store, open_store
 from evalvault_otel.store.records import RunFilter
-from tests.support.traces import TRACE_ID, batches, stage
+from tests.support.traces import TRACE_ID, batches, span, stage
 
 CALLS: dict[str, Callable[[Store], object]] = {
     "migrate": lambda store: store.migrate(),
@@ -184,14 +184,31 @@ def _kill_waiting(url: str) -> None:
         )
 
 
-def test_a_trace_that_another_process_holds_is_left_to_it(postgres_url: str) -> None:
+def test_a_trace_that_another_process_assembles_is_left_to_it(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    store.migrate()
+    store.write(batches(stage(2, 1, "tool")), [], 1)
+    with psycopg.connect(postgres_url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (TRACE_ID,))
+
+        assert not store.reassemble(TRACE_ID, assemble, 1)
+        # Nobody who adds to it waits for that
+        assert store.write(batches(span(3, 1)), [], 1).stored == 1
+
+    assert store.reassemble(TRACE_ID, assemble, 1)
+    store.close()
+
+
+def test_a_writer_that_holds_a_trace_for_a_moment_is_waited_for(postgres_url: str) -> None:
     store = open_store(postgres_url)
     store.migrate()
     store.write(batches(stage(2, 1, "tool")), [], 1)
     with psycopg.connect(postgres_url) as other:
         other.execute("SELECT 1 FROM trace WHERE trace_id = %s FOR UPDATE", (TRACE_ID,))
+        release = threading.Timer(0.2, other.commit)
+        release.start()
 
-        assert not store.reassemble(TRACE_ID, assemble, 1)
+        assert store.reassemble(TRACE_ID, assemble, 1)
+        release.join()
 
-    assert store.reassemble(TRACE_ID, assemble, 1)
     store.close()

@@ -101,6 +101,7 @@ def test_times_are_decimal_texts_or_numbers(said: object) -> None:
     "said, value",
     [
         ({"intValue": "9223372036854775807"}, 2**63 - 1),
+        ({"intValue": 1e300}, 1e300),
         ({"intValue": -9223372036854775808}, -(2**63)),
         ({"intValue": 5}, 5),
         ({"intValue": 5.0}, 5),

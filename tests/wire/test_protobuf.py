@@ -112,7 +112,12 @@ def test_a_span_without_kind_name_and_times_is_kept() -> None:
 
 
 def test_every_form_of_value_is_kept_in_attributes_of_everything() -> None:
-    value = {"empty": None, "list": [1, 1.5, "a", b"b", True, None, [], {}, [[1]]], "map": {"a": {"b": [{}]}}, "": b""}
+    value: dict[str, object] = {
+        "empty": None,
+        "list": [1, 1.5, "a", b"b", True, None, [], {}, [[1]]],
+        "map": {"a": {"b": [{}]}},
+        "": b"",
+    }
     sent = span(
         1,
         attributes=value,

@@ -7,7 +7,7 @@ from ..store.records import RejectRow
 from ..wire.readable import preview, readable
 from .figures import iso
 
-_PREVIEW: Final = 200
+_PREVIEW: Final = 500
 _SAME: Final = ("id", "transport", "peer", "signal", "encoding", "reason", "count", "size")
 
 

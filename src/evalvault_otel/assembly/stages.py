@@ -114,9 +114,8 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     notes: list[Note],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
-    stage_type = node.stage_type or ""
     attributes = _attributes(node, evaluations)
-    measured = _measured(stage_type, attributes, metadata, retrieved, evaluations)
+    measured = _measured(node, attributes, metadata, retrieved, evaluations)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
     ended = outcome(node)
     tokens_in, tokens_out = usage.get("tokens_in"), usage.get("tokens_out")
@@ -124,7 +123,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         trace_id=span.trace_id,
         stage_id=node.stage_id,
         run_id=node.run_id,
-        stage_type=stage_type,
+        stage_type=node.stage_type or "",
         stage_name=name_text(str(identity.get("name") or span.name)) or None,
         parent_stage_id=parent_stage_id,
         status=ended.status,
@@ -159,13 +158,14 @@ def _attributes(node: Node, evaluations: Sequence[Evaluation]) -> dict[str, Valu
 
 
 def _measured(
-    stage_type: str,
+    node: Node,
     attributes: Mapping[str, Value],
     metadata: Mapping[str, Value],
     retrieved: Collection[str] | None,
     evaluations: Sequence[Evaluation],
 ) -> StageMetrics:
     """The scores of a stage; what is computed here goes before what an evaluator says under the same name."""
+    stage_type = node.stage_type or ""
     measured = stage_metrics(stage_type, attributes, metadata, retrieved)
     if not evaluations:
         return measured

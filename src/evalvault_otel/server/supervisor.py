@@ -6,6 +6,7 @@ workers need. The kernel spreads connections over the workers (ADR 0012).
 
 import json
 import logging
+import shutil
 import signal
 import socket
 import subprocess
@@ -91,7 +92,7 @@ def supervise(settings: Settings, ready: Callable[[Mapping[str, str]], None]) ->
         events: _Events = SimpleQueue()
         numbers = range(1, settings.workers + 1)
         places = [_Place(Task(number, settings, figures), events) for number in numbers]
-        _on_signals(places, events)
+        _on_signals(places, events, figures)
         try:
             if _all_ready(places, events):
                 ready({name: getattr(settings, name) for name in ("grpc", "http", "api", "db")})
@@ -144,7 +145,7 @@ def _stop(places: Sequence["_Place"], patience_s: float) -> bool:
     return all(ended)
 
 
-def _on_signals(places: Sequence["_Place"], events: _Events) -> None:
+def _on_signals(places: Sequence["_Place"], events: _Events, figures: str) -> None:
     asked = False
 
     def handle(number: int, _: object) -> None:
@@ -152,6 +153,7 @@ def _on_signals(places: Sequence["_Place"], events: _Events) -> None:
         if asked:
             for place in places:
                 place.kill()
+            shutil.rmtree(figures, ignore_errors=True)
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         asked = True

@@ -6,8 +6,10 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from ..settings import Settings, split_address
@@ -15,6 +17,8 @@ from ..settings import Settings, split_address
 _BACKLOG = 2048
 # Longer than the usual pause between two exports (5 s), so that clients can keep their connection.
 _KEEP_ALIVE_S = 75
+# Bytes of requests that a client may send, on one connection, ahead of the answer to the one before.
+_MAX_AHEAD = 64 * 1024
 
 
 class WebServer:
@@ -83,6 +87,7 @@ def _patient(head_timeout_s: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             super().connection_made(transport)
+            self.flow = _Flow(transport, self.conn)
             self._wait()
 
         def data_received(self, data: bytes) -> None:
@@ -92,6 +97,10 @@ def _patient(head_timeout_s: float) -> type[H11Protocol]:
                 self._wait_no_more()
             elif self._waiting is None:
                 self._wait()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self.flow.resume_reading()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._wait_no_more()
@@ -106,3 +115,15 @@ def _patient(head_timeout_s: float) -> type[H11Protocol]:
                 self._waiting = None
 
     return PatientProtocol
+
+
+class _Flow(FlowControl):
+    """Reads on only while little waits: uvicorn would read 256 KiB with each answer, for a request of any size."""
+
+    def __init__(self, transport: asyncio.Transport, conn: h11.Connection) -> None:
+        super().__init__(transport)
+        self._conn = conn
+
+    def resume_reading(self) -> None:
+        if len(self._conn.trailing_data[0]) <= _MAX_AHEAD:
+            super().resume_reading()

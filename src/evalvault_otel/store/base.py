@@ -95,8 +95,8 @@ class Store(Queries, Upkeep, Protocol):
 
         `traces` come in trace id order, so that two writers never wait for each other in a circle. A span or log
         event already stored is left as it is and counted. A trace seen for the first time whose `assembly` is given
-        gets its derived rows in the same transaction; any other trace that got something new is marked for the
-        background assembler.
+        gets its derived rows in the same transaction; any other trace that has spans and got something new is marked
+        for the background assembler.
 
         Raises:
             Unavailable: nothing was stored, the same call may succeed later.
@@ -114,8 +114,7 @@ class Store(Queries, Upkeep, Protocol):
         """Replace everything derived from a marked trace by `assemble(its spans, its log events)`, in one transaction.
 
         One caller at a time assembles a trace, in whichever process. Spans may be added to it meanwhile, without
-        waiting for the assembly: then `assemble` is called again, until it saw all of the trace. A trace of which only
-        log events came loses its mark and waits for spans.
+        waiting for the assembly: then `assemble` is called again, until it saw all of the trace.
 
         Returns False when another caller is at work on the trace or nothing is to be done. A crash in between leaves
         the trace marked, so it is assembled again.

@@ -40,6 +40,8 @@ _NEXT = f"excluded.dirty_since_ns + {_PAUSE} * (1 << ({_DOUBLINGS}))"
 _LATEST = f"""({_SINCE}) + {_PAUSE} * (
     1 << CASE WHEN trace.assemblies < {_POSTPONED_DOUBLINGS} THEN {_POSTPONED_DOUBLINGS} ELSE {_DOUBLINGS} END
 )"""
+# A trace of which only log events came has nothing to assemble yet: its first spans mark it.
+_HAS_SPANS = "trace.span_count + excluded.span_count > 0"
 
 _MARK_TRACE = f"""
     span_count = trace.span_count + excluded.span_count,
@@ -47,9 +49,9 @@ _MARK_TRACE = f"""
     root_span_id = COALESCE(trace.root_span_id, excluded.root_span_id),
     received_ns = CASE WHEN excluded.received_ns > trace.received_ns THEN excluded.received_ns
         ELSE trace.received_ns END,
-    dirty_since_ns = {_SINCE},
-    due_ns = CASE WHEN {_LATEST} < {_NEXT} THEN {_LATEST} ELSE {_NEXT} END,
-    dirty = excluded.dirty
+    dirty_since_ns = CASE WHEN {_HAS_SPANS} THEN {_SINCE} END,
+    due_ns = CASE WHEN {_HAS_SPANS} THEN CASE WHEN {_LATEST} < {_NEXT} THEN {_LATEST} ELSE {_NEXT} END END,
+    dirty = {_HAS_SPANS}
 """
 
 _ASSEMBLED_TRACE = """
@@ -68,7 +70,6 @@ _ASSEMBLED_TRACE = """
 # What every write that adds to a trace changes, and every assembly of it.
 _STATE = "span_count, log_count, assemblies, received_ns"
 _IS_DIRTY = f"SELECT {_STATE} FROM trace WHERE trace_id = ? AND dirty"  # noqa: S608 - our own names
-_NOT_DIRTY = "UPDATE trace SET dirty = ?, dirty_since_ns = NULL, due_ns = NULL WHERE trace_id = ?"
 # A trace that grows while it is assembled is assembled again, at last with its writers waiting.
 _TRIES = 3
 
@@ -213,6 +214,8 @@ class SqlStore(SqlQueries):
     def _trace_row(self, batch: TraceBatch, received_ns: int) -> tuple[Any, ...]:
         if batch.assembly is not None:
             return _assembled_row(batch.assembly, len(batch.spans), len(batch.logs), received_ns)
+        if not batch.spans:
+            return (batch.trace_id, *[None] * 4, 0, False, None, None, 0, None, None, received_ns, len(batch.logs))
         return self._mark_row(batch, len(batch.spans), len(batch.logs), received_ns)
 
     def _mark_row(self, batch: TraceBatch, span_count: int, log_count: int, received_ns: int) -> tuple[Any, ...]:
@@ -239,9 +242,10 @@ class SqlStore(SqlQueries):
             assembly = _assembly_of(claim.reading, trace_id, assemble)
             with claim.begin() as tx:
                 state = tx.lock_dirty(_IS_DIRTY, trace_id)
-                if state == seen:
-                    return _replace_derived(tx, trace_id, assembly, now_ns)
-                return None if state else False
+                if state != seen:
+                    return None if state else False
+                _replace_derived(tx, assembly, now_ns)
+        return True
 
     def _reassemble_locked(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
         """Assemble while writers of the trace wait."""
@@ -251,7 +255,8 @@ class SqlStore(SqlQueries):
             with claim.begin() as tx:
                 if not tx.lock_dirty(_IS_DIRTY, trace_id):
                     return False
-                return _replace_derived(tx, trace_id, _assembly_of(tx, trace_id, assemble), now_ns)
+                _replace_derived(tx, _assembly_of(tx, trace_id, assemble), now_ns)
+        return True
 
     def spans(self, trace_id: str) -> list[Span]:
         """See `Store.spans`."""
@@ -264,26 +269,20 @@ class SqlStore(SqlQueries):
             return read_logs(tx, trace_id)
 
 
-def _assembly_of(tx: Transaction, trace_id: str, assemble: Assemble) -> Assembly | None:
-    """The assembly of what is stored of a trace; None while no span is."""
-    spans = read_spans(tx, trace_id)
-    return assemble(spans, read_logs(tx, trace_id)) if spans else None
+def _assembly_of(tx: Transaction, trace_id: str, assemble: Assemble) -> Assembly:
+    return assemble(read_spans(tx, trace_id), read_logs(tx, trace_id))
 
 
-def _replace_derived(tx: Transaction, trace_id: str, assembly: Assembly | None, now_ns: int) -> bool:
-    """Put an assembly in the place of what was derived before; without one only the mark goes."""
-    if assembly is None:
-        tx.execute(_NOT_DIRTY, (False, trace_id))
-        return False
-    before = runs.said_before(tx, trace_id)
+def _replace_derived(tx: Transaction, assembly: Assembly, now_ns: int) -> None:
+    """Put an assembly in the place of what was derived from its trace before."""
+    before = runs.said_before(tx, assembly.trace_id)
     for table in rows.DERIVED:
-        tx.execute(f"DELETE FROM {table.name} WHERE trace_id = ?", (trace_id,))  # noqa: S608 - our own names
+        tx.execute(f"DELETE FROM {table.name} WHERE trace_id = ?", (assembly.trace_id,))  # noqa: S608 - our own names
     tx.insert_missing(rows.ASSET, _asset_rows([assembly]))
     for table, new_rows in rows.derived_rows([assembly]).items():
         tx.insert(table, new_rows)
     tx.merge(rows.TRACE, [_assembled_row(assembly, 0, 0, now_ns)], _ASSEMBLED_TRACE)
     runs.replace(tx, before, assembly.runs)
-    return True
 
 
 @dataclass(frozen=True, slots=True)

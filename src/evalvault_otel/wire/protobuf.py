@@ -4,7 +4,7 @@ Source: opentelemetry-proto, trace.proto and common.proto (OTLP 1.11).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any
 
@@ -99,9 +99,22 @@ def read_scope(group: ScopeSpans | ScopeLogs) -> Scope:
 
 
 def _event(event: SpanProto.Event) -> SpanEvent:
-    return SpanEvent(
-        event.time_unix_nano, event.name, read_attributes(event.attributes), event.dropped_attributes_count
-    )
+    time_ns = event.time_unix_nano
+    event.ClearField("time_unix_nano")
+    content = event.SerializeToString()
+    if len(content) > _MAX_KNOWN:
+        return SpanEvent(time_ns, event.name, read_attributes(event.attributes), event.dropped_attributes_count)
+    return SpanEvent(time_ns, *_known_event(content))
+
+
+_MAX_KNOWN = 1024
+
+
+# The same few assets are used all the time, and all that differs between the events that say so is the time.
+@lru_cache(maxsize=4096)
+def _known_event(content: bytes) -> tuple[str, Attributes, int]:
+    event = SpanProto.Event.FromString(content)
+    return event.name, read_attributes(event.attributes), event.dropped_attributes_count
 
 
 def _link(link: SpanProto.Link) -> SpanLink:
