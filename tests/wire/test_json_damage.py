@@ -131,7 +131,7 @@ def test_a_deep_value_of_a_resource_is_replaced() -> None:
 def test_a_deep_value_next_to_something_deeper_is_replaced() -> None:
     value = b'{"arrayValue":{"values":[' * 70 + b"{}" + b"]}}" * 70
     ids = b'"traceId":"%b","spanId":"%b"' % (TRACE_ID.encode(), sid(1).encode())
-    deep = b'{%b,"attributes":[{"key":"k","value":%b}],"new":%b}' % (ids, value, b"[" * 900 + b"]" * 900)
+    deep = b'{%b,"attributes":[{"key":"k","value":%b}],"new":%b}' % (ids, value, b"[" * 1000 + b"]" * 1000)
 
     decoded = otlp_json.decode(b'{"resourceSpans":[{"scopeSpans":[{"spans":[%b]}]}]}' % deep)
 
