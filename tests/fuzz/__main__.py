@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,7 +38,7 @@ def main() -> int:
     if arguments.replay:
         return _replay(arguments.replay, arguments.targets[0])
     _FINDINGS.mkdir(parents=True, exist_ok=True)
-    targets = arguments.targets or corpus.OUTSIDE
+    targets: Sequence[str] = arguments.targets or corpus.OUTSIDE
     within = [target for target in targets if target in corpus.INSIDE]
     share = arguments.seconds / 2 if within else 0.0
     findings = sum(_inside(target, share / len(within)) for target in within)
@@ -125,7 +125,7 @@ def _wrong(target: str, data: bytes) -> str:
     return f"it took {seconds:.0f} s" if seconds > _LONGEST_S else ""
 
 
-def _outside(attacked: Victim, kind: str, targets: list[str], seconds: float) -> int:
+def _outside(attacked: Victim, kind: str, targets: Sequence[str], seconds: float) -> int:
     """Findings of a server, all targets in turn."""
     rng = random.Random()  # noqa: S311 - a new row of inputs each time
     mutators = {target: Mutator(target, corpus.seeds(target), rng) for target in targets}

@@ -76,7 +76,8 @@ def expect_good(target: str, request: bytes) -> None:
         decoded = _DECODE[target](request)
     except InvalidInput as exc:
         raise Finding(f"a good record beside it was refused: {exc}") from exc
-    if not any(record.trace_id == GOOD for record in (*decoded.spans, *decoded.logs)):
+    ids = [span.trace_id for span in decoded.spans] + [event.trace_id for event in decoded.logs]
+    if GOOD not in ids:
         raise Finding("a good record beside it was lost")
     _use(decoded)
 

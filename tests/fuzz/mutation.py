@@ -12,7 +12,7 @@ _ODD_BYTES: Final = (
     *(b"", b"\x00", b"\xff" * 16, b"\x00" * 16, b"\xc3\x28", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\x00b"),
     *(b"\x80" * 11, b"\xff" * 9 + b"\x01", b"\x0a" * 200, b"{" * 200, b"\xef\xbf\xbd", "보험".encode()),
 )
-_ODD_VALUES: Final = (
+_ODD_VALUES: Final[tuple[Any, ...]] = (
     *(None, True, 0, -1, 2**63, -(2**63) - 1, 1e308, "", "NaN", "Infinity", "-0", "1e400", "0x10", " 1 ", "१२"),
     *("\x00", "\ufffd", "a" * 3000, [], {}, [[[]]], "00000000000000000000000000000000", {"values": None}, {"key": 1}),
     *({"stringValue": 1}, {"intValue": "9223372036854775808"}, {"bytesValue": "%"}, {"arrayValue": []}, {"$bytes": ""}),

@@ -35,6 +35,7 @@ _HANG_S: Final = 30.0
 _QUIET_S: Final = 0.15
 _READ_TIMEOUT_S: Final = 1
 _RSS_MB: Final = 500
+_MOST_BYTES: Final = 4 * 1024 * 1024
 _LOGS: Final = EXPORT.replace("trace.v1.Trace", "logs.v1.Logs")
 _TYPES: Final = {"protobuf": "application/x-protobuf", "json": "application/json"}
 _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3})")
@@ -175,7 +176,7 @@ def victim(db_url: str, directory: Path) -> Iterator[Victim]:
     """A server to attack, on a database of this URL."""
     environment = {
         "EVALVAULT_READ_TIMEOUT_S": str(_READ_TIMEOUT_S),
-        "EVALVAULT_MAX_REQUEST_BYTES": str(4 * 1024 * 1024),
+        "EVALVAULT_MAX_REQUEST_BYTES": str(_MOST_BYTES),
     }
     with running_server(db_url, directory / "server.log", env=environment) as server:
         attacked = Victim(server, db_url)
