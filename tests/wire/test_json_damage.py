@@ -255,8 +255,8 @@ def test_anything_anywhere_costs_no_neighbour(sent: Span, wrong: object, data: s
     found = [repr(item) for item in decoded.spans]
     assert repr(_GOOD) in found
     assert repr(span(2)) in found
-    assert len(found) <= 3
-    assert len(found) + sum(reject.count for reject in decoded.rejects) <= 4
+    # The wrong thing may be a list of up to three.
+    assert len(found) + sum(reject.count for reject in decoded.rejects) <= 2 + 3
 
 
 # Time.
