@@ -8,7 +8,8 @@ $(shell [ "$$(cat .venv/.place 2>/dev/null)" = "$$(pwd -P)" ] || rm -f .venv/.ru
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo serve test clients lint bench clean
+.PHONY: help install install-dev demo serve test clients lint fuzz bench clean
+FUZZ_SECONDS ?= 600
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,11 +37,14 @@ lint: .venv/.dev ## check style, types and the direction of imports
 	$(PY) -m mypy
 	$(PY) -c "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
 
+fuzz: .venv/.dev ## send damaged requests for FUZZ_SECONDS (600) and see that nothing breaks
+	@$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)
+
 bench: .venv/.dev ## measure throughput, durability, sizes and query times on this machine
 	@$(PY) -m benchmarks $(ARGS)
 
 clean: ## remove .venv, caches and demo data; evalvault.db stays
-	rm -rf .venv .demo .bench evalvault-demo.db* build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .demo .bench .fuzz evalvault-demo.db* build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps: with both in place and pyproject.toml unchanged, no target needs the network.

@@ -37,7 +37,8 @@ class Sent:
 
     `latencies_ms` are those of acknowledged requests, from when each was due; `answers_ms` from when it was sent, which
     differs in an open loop only. `refusals` counts answers by their text (with N for large numbers), `unhinted` those
-    without a time to come back. `stamps` end the trace ids of the acknowledged requests of an endless load.
+    without a time to come back, `unsent` requests of an open loop that the generator was too slow for. `stamps` end
+    the trace ids of the acknowledged requests of an endless load.
     """
 
     spans: int

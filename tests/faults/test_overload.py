@@ -28,8 +28,7 @@ def test_five_times_the_capacity(postgres_url: str, serve: Callable[..., Server]
     sent = found.sent
     print(  # noqa: T201 - the figures of the test
         f"{len(sent.answers_ms)} exports accepted, {sent.refused} refused, {found.lost} lost, "
-        f"RSS {found.rss_mb:.0f} MB, "
-        f"{sent.rate:.0f} spans/s beside {found.maximum:.0f}; {latencies(sent.answers_ms)}"
+        f"RSS {found.rss_mb:.0f} MB, {sent.rate:.0f} spans/s beside {found.maximum:.0f}; {latencies(sent.answers_ms)}"
     )
     # Then it does refuse, always with a time to come back, over both transports
     assert {refusal.split(":")[0] for refusal in sent.refusals} == {"UNAVAILABLE", "HTTP 503"}

@@ -41,6 +41,10 @@ _ROTEL = ("rotel==0.0.1a15",)
 _JSON_EXPORTER = ("opentelemetry-sdk==1.45.1", "opentelemetry-exporter-otlp-json-http==0.66b1")
 
 
+# Only `make fuzz` wants it, and does without.
+_NO_CLIENTS = frozenset({"atheris"})
+
+
 class ToolMissing(Exception):
     """A program cannot be made on this machine; the message says why, in one line."""
 
@@ -87,7 +91,18 @@ def _python_packages(*packages: str) -> Callable[[Path], None]:
     return make
 
 
+def _python_folder(*packages: str) -> Callable[[Path], None]:
+    """For PYTHONPATH: what this interpreter loads beside its own packages."""
+
+    def make(folder: Path) -> None:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        _run([*pip, "install", "--only-binary=:all:", "--target", str(folder / "packages"), *packages])
+
+    return make
+
+
 _ROTEL_AGENT = f"venv/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages/rotel/rotel-agent"
+_ATHERIS = ("atheris==3.0.0",)
 _INTERPRETER = f"{sys.version} {sys.prefix}"
 
 RECIPES: Mapping[str, Recipe] = {
@@ -98,6 +113,7 @@ RECIPES: Mapping[str, Recipe] = {
     "json-exporter": Recipe(
         " ".join(_JSON_EXPORTER) + _INTERPRETER, _python_packages(*_JSON_EXPORTER), "venv/bin/python"
     ),
+    "atheris": Recipe(" ".join(_ATHERIS) + _INTERPRETER, _python_folder(*_ATHERIS), "packages"),
 }
 
 
@@ -105,7 +121,7 @@ def tool(name: str) -> Path:
     """The product of the recipe `name`, made now if need be; where it cannot be made, `require` decides.
 
     Tools: `collector` and `telemetrygen` are programs, `node` is a folder for NODE_PATH, `rotel` is a program,
-    `json-exporter` is a Python that has the OTLP/JSON exporter.
+    `json-exporter` is a Python that has the OTLP/JSON exporter, `atheris` is a folder for PYTHONPATH.
     """
     made = _made_or_reason(name)
     if isinstance(made, str):
@@ -183,7 +199,7 @@ def _run(command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] 
 
 def _make_all(names: list[str]) -> int:
     failed = 0
-    for name in names or RECIPES:
+    for name in names or sorted(RECIPES.keys() - _NO_CLIENTS):
         started = time.monotonic()
         try:
             said = str(made(name))

@@ -15,7 +15,10 @@ from . import identity
 
 Proto = Mapping[str, Any]
 
-_MAX_DEPTH: Final = 64
+# As deep as protobuf's own parser takes it, so that whatever is kept can be written as protobuf: messages in messages,
+# of which an array brings two and a map three.
+_MAX_DEPTH: Final = 95
+_DEEPER: Final = {"arrayValue": 2, "kvlistValue": 3}
 # Arrays and objects, of which a value has up to four a level.
 _MAX_LEVELS: Final = 300
 _SHOWN: Final = 60
@@ -61,7 +64,7 @@ def any_value(proto: Any, depth: int = 0) -> Value:
         TooDeep: it is nested too deeply.
     """
     if depth > _MAX_DEPTH:
-        raise TooDeep(f"an attribute value is nested deeper than {_MAX_DEPTH} levels")
+        raise TooDeep("an attribute value is nested deeper than protobuf takes it")
     if proto is None:
         return None
     if not isinstance(proto, dict):
@@ -78,9 +81,9 @@ _READ: dict[str, Callable[[Proto, str, int], Value]] = {
     "intValue": lambda proto, field, _: _integer(proto, field),
     "doubleValue": lambda proto, field, _: _double(proto[field]),
     "arrayValue": lambda proto, field, depth: [
-        any_value(item, depth + 1) for item in _list(nested(proto, field), "values")
+        any_value(item, depth + _DEEPER[field]) for item in _list(nested(proto, field), "values")
     ],
-    "kvlistValue": lambda proto, field, depth: attributes(nested(proto, field), "values", depth + 1),
+    "kvlistValue": lambda proto, field, depth: attributes(nested(proto, field), "values", depth + _DEEPER[field]),
     "bytesValue": lambda proto, field, _: _bytes(proto[field]),
 }
 
@@ -92,12 +95,12 @@ def flatten(node: Any, depth: int = 0, levels: int = 0) -> int:
     if levels == _MAX_LEVELS:  # no value is as deep as that
         node.clear()
         return 1
-    if isinstance(node, dict) and not node.keys().isdisjoint(("arrayValue", "kvlistValue")):
-        if depth == _MAX_DEPTH:
+    if isinstance(node, dict) and not node.keys().isdisjoint(_DEEPER):
+        depth += max(_DEEPER[field] for field in node.keys() & _DEEPER.keys())
+        if depth > _MAX_DEPTH:
             node.clear()
             node["stringValue"] = TOO_DEEP
             return 1
-        depth += 1
     replaced = 0
     for item in node.values() if isinstance(node, dict) else node:
         replaced += flatten(item, depth, levels + 1)

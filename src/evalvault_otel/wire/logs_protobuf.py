@@ -15,9 +15,11 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 from ..model import LogEvent
 from . import Decoded
 from .events import EVENT_NAME, NO_LOG_RECORD, invalid_event, is_ours
+from .fields import with_length
 from .gathering import Gathering
 from .protobuf import (
     enum,
+    in_envelope,
     read_attributes,
     read_resource,
     read_scope,
@@ -27,7 +29,7 @@ from .protobuf import (
     write_scope,
     write_value,
 )
-from .salvage import salvage
+from .salvage import GROUPS, salvage
 
 
 def decode_logs(data: bytes) -> Decoded:
@@ -94,33 +96,28 @@ def _named(attributes: Iterable[KeyValue]) -> str:
 
 def _alone(resource_logs: ResourceLogs, scope_logs: ScopeLogs, record: LogRecord) -> bytes:
     """A request with this one log record."""
-    of_scope = ScopeLogs(scope=scope_logs.scope, schema_url=scope_logs.schema_url, log_records=[record])
-    of_resource = ResourceLogs(
-        resource=resource_logs.resource, schema_url=resource_logs.schema_url, scope_logs=[of_scope]
-    )
-    return ExportLogsServiceRequest(resource_logs=[of_resource]).SerializeToString()
+    of_scope = ScopeLogs(scope=scope_logs.scope, schema_url=scope_logs.schema_url)
+    of_resource = ResourceLogs(resource=resource_logs.resource, schema_url=resource_logs.schema_url)
+    return with_length(GROUPS, in_envelope(of_resource, [in_envelope(of_scope, [record.SerializeToString()])]))
 
 
 def encode_logs(events: Sequence[LogEvent]) -> bytes:
     """An `ExportLogsServiceRequest` with these events, in their order, grouped by resource and scope."""
     groups = (list(group) for _, group in groupby(events, key=lambda event: event.resource.id))
-    return ExportLogsServiceRequest(resource_logs=[_encode_resource(group) for group in groups]).SerializeToString()
+    return b"".join(with_length(GROUPS, _encode_resource(group)) for group in groups)
 
 
-def _encode_resource(events: Sequence[LogEvent]) -> ResourceLogs:
+def _encode_resource(events: Sequence[LogEvent]) -> bytes:
     resource = events[0].resource
     groups = (list(group) for _, group in groupby(events, key=lambda event: event.scope.id))
-    return ResourceLogs(
-        resource=write_resource(resource),
-        schema_url=resource.schema_url,
-        scope_logs=[_encode_scope(group) for group in groups],
-    )
+    envelope = ResourceLogs(resource=write_resource(resource), schema_url=resource.schema_url)
+    return in_envelope(envelope, map(_encode_scope, groups))
 
 
-def _encode_scope(events: Sequence[LogEvent]) -> ScopeLogs:
+def _encode_scope(events: Sequence[LogEvent]) -> bytes:
     scope = events[0].scope
-    records = [_encode_record(event) for event in events]
-    return ScopeLogs(scope=write_scope(scope), schema_url=scope.schema_url, log_records=records)
+    envelope = ScopeLogs(scope=write_scope(scope), schema_url=scope.schema_url)
+    return in_envelope(envelope, (_encode_record(event).SerializeToString() for event in events))
 
 
 def _encode_record(event: LogEvent) -> LogRecord:

@@ -18,8 +18,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanProto
 
 from ..model import Attributes, Resource, Scope, Span, SpanEvent, SpanLink, Value
 from . import Decoded, identity
+from .fields import with_length
 from .gathering import Gathering
-from .salvage import salvage
+from .salvage import GROUPS, MEMBERS, salvage
 
 
 def decode(data: bytes) -> Decoded:
@@ -52,11 +53,9 @@ def decode(data: bytes) -> Decoded:
 
 def _alone(resource_spans: ResourceSpans, scope_spans: ScopeSpans, span: SpanProto) -> bytes:
     """A request with this one span."""
-    of_scope = ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url, spans=[span])
-    of_resource = ResourceSpans(
-        resource=resource_spans.resource, schema_url=resource_spans.schema_url, scope_spans=[of_scope]
-    )
-    return ExportTraceServiceRequest(resource_spans=[of_resource]).SerializeToString()
+    of_scope = ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url)
+    of_resource = ResourceSpans(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
+    return with_length(GROUPS, in_envelope(of_resource, [in_envelope(of_scope, [span.SerializeToString()])]))
 
 
 def _span(span: SpanProto, trace_id: str, span_id: str, resource: Resource, scope: Scope) -> Span:
@@ -159,29 +158,29 @@ _READ: dict[str | None, Callable[[AnyValue], Value]] = {
 
 def encode(spans: Sequence[Span]) -> bytes:
     """An `ExportTraceServiceRequest` with these spans, in their order, grouped by resource and scope."""
-    request = ExportTraceServiceRequest()
-    for _, of_resource in groupby(spans, key=lambda span: span.resource.id):
-        members = list(of_resource)
-        request.resource_spans.append(_encode_resource(members))
-    return request.SerializeToString()
+    groups = (list(group) for _, group in groupby(spans, key=lambda span: span.resource.id))
+    return b"".join(with_length(GROUPS, _encode_resource(group)) for group in groups)
 
 
-def _encode_resource(spans: Sequence[Span]) -> ResourceSpans:
+def _encode_resource(spans: Sequence[Span]) -> bytes:
     resource = spans[0].resource
-    return ResourceSpans(
-        resource=write_resource(resource),
-        schema_url=resource.schema_url,
-        scope_spans=[_encode_scope(list(group)) for _, group in groupby(spans, key=lambda span: span.scope.id)],
-    )
+    groups = (list(group) for _, group in groupby(spans, key=lambda span: span.scope.id))
+    envelope = ResourceSpans(resource=write_resource(resource), schema_url=resource.schema_url)
+    return in_envelope(envelope, map(_encode_scope, groups))
 
 
-def _encode_scope(spans: Sequence[Span]) -> ScopeSpans:
+def _encode_scope(spans: Sequence[Span]) -> bytes:
     scope = spans[0].scope
-    return ScopeSpans(
-        scope=write_scope(scope),
-        schema_url=scope.schema_url,
-        spans=[_encode_span(span) for span in spans],
-    )
+    envelope = ScopeSpans(scope=write_scope(scope), schema_url=scope.schema_url)
+    return in_envelope(envelope, (_encode_span(span).SerializeToString() for span in spans))
+
+
+def in_envelope(group: ResourceSpans | ScopeSpans | ResourceLogs | ScopeLogs, members: Iterable[bytes]) -> bytes:
+    """A group of the envelope with its members, put together from bytes.
+
+    Three messages more around a record may be too many for the package, which bounds how deep they are in each other.
+    """
+    return b"".join((group.SerializeToString(), *(with_length(MEMBERS, member) for member in members)))
 
 
 def write_resource(resource: Resource) -> ResourceProto:

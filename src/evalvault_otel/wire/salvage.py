@@ -24,8 +24,8 @@ from .gathering import Gathering
 from .identity import WRONG_SIGNAL
 
 # In the envelope: a request has groups by resource, these have groups by scope, these have the records.
-_GROUPS: Final = 1
-_MEMBERS: Final = 2
+GROUPS: Final = 1
+MEMBERS: Final = 2
 _RECORD: Final = {"traces": "span", "logs": "log record"}
 
 # The parser's own bound of messages in messages, and how many more an array or a map brings.
@@ -66,8 +66,8 @@ class _Salvage:
 
     def read(self, envelope: type[Message]) -> Any:
         request = envelope()
-        groups = _repeated(request, _GROUPS)
-        for start, end, _ in self._members(0, len(self._data), _GROUPS):
+        groups = _repeated(request, GROUPS)
+        for start, end, _ in self._members(0, len(self._data), GROUPS):
             self._resource(groups, start, end)
         self._gathering.repaired += self._repair.repaired
         return request
@@ -75,7 +75,7 @@ class _Salvage:
     def _resource(self, groups: Any, start: int, end: int) -> None:
         group = groups.add()
         if self._header(group, start, end):
-            scopes = _repeated(group, _MEMBERS)
+            scopes = _repeated(group, MEMBERS)
             for at, stop, _ in self._members(start, end):
                 self._scope(scopes, at, stop)
         else:
@@ -85,7 +85,7 @@ class _Salvage:
     def _scope(self, groups: Any, start: int, end: int) -> None:
         group = groups.add()
         if self._header(group, start, end):
-            records = _repeated(group, _MEMBERS)
+            records = _repeated(group, MEMBERS)
             for at, stop, cut in self._members(start, end):
                 if cut:
                     self._reject(f"the {self._noun} is cut short", at, stop)
@@ -107,9 +107,7 @@ class _Salvage:
         # What comes after a break is noted when the members are read.
         with suppress(Broken):
             parts.extend(
-                self._data[at:stop]
-                for number, _, at, _, stop, _ in fields(self._data, start, end)
-                if number != _MEMBERS
+                self._data[at:stop] for number, _, at, _, stop, _ in fields(self._data, start, end) if number != MEMBERS
             )
         return not self._parse(group, b"".join(parts))
 
@@ -129,7 +127,7 @@ class _Salvage:
                 return "is damaged, like too many others of this request to repair it"
         return ""
 
-    def _members(self, start: int, end: int, wanted: int = _MEMBERS) -> Iterator[tuple[int, int, bool]]:
+    def _members(self, start: int, end: int, wanted: int = MEMBERS) -> Iterator[tuple[int, int, bool]]:
         """Where the members of a group start and end, and whether they are cut; what is no field is rejected."""
         try:
             for number, wire_type, at, content, stop, cut in fields(self._data, start, end):

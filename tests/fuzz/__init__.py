@@ -1,0 +1,1 @@
+"""Fuzzing of all that a stranger can send: see README.md."""
