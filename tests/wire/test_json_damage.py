@@ -128,7 +128,38 @@ def test_a_deep_value_of_a_resource_is_replaced() -> None:
     assert decoded.repaired == 1
 
 
+def test_a_deep_value_next_to_something_deeper_is_replaced() -> None:
+    value = b'{"arrayValue":{"values":[' * 70 + b"{}" + b"]}}" * 70
+    ids = b'"traceId":"%b","spanId":"%b"' % (TRACE_ID.encode(), sid(1).encode())
+    deep = b'{%b,"attributes":[{"key":"k","value":%b}],"new":%b}' % (ids, value, b"[" * 1000 + b"]" * 1000)
+
+    decoded = otlp_json.decode(b'{"resourceSpans":[{"scopeSpans":[{"spans":[%b]}]}]}' % deep)
+
+    assert ["(nested too deeply)" in str(found.attributes["k"]) for found in decoded.spans] == [True]
+
+
+def test_a_number_of_thousands_of_digits_costs_its_span_at_most() -> None:
+    good = orjson.dumps(span_document(_GOOD))
+    long = b'{"traceId":"%b","spanId":"%b","name":"\\ud800","flags":%b}' % (
+        TRACE_ID.encode(),
+        sid(2).encode(),
+        b"1" * 5000,
+    )
+
+    decoded = otlp_json.decode(b'{"resourceSpans":[{"scopeSpans":[{"spans":[%b,%b]}]}]}' % (long, good))
+
+    assert decoded.spans[0].span_id == sid(1)
+    assert [reject.reason for reject in decoded.rejects] == ["flags must be an integer in range, not inf"]
+
+
 # Parts that are wrong.
+
+
+def test_spans_under_a_malformed_resource_are_rejected_also_when_there_are_no_others() -> None:
+    bad = _group(_GOOD)
+    bad["resource"] = []
+
+    assert [reject.count for reject in _decode(bad).rejects] == [1]
 
 
 def test_a_malformed_resource_costs_its_own_spans_only() -> None:

@@ -232,6 +232,13 @@ def test_the_broken_end_of_a_group_costs_nothing_else() -> None:
     assert reject.payload == b"\x07\x07"
 
 
+def test_bytes_of_field_number_0_are_no_fields() -> None:
+    decoded = protobuf.decode(_request(_IDS + with_length(5, _BAD)) + b"\0\0")
+
+    assert len(decoded.spans) == 1
+    assert [reject.payload for reject in decoded.rejects] == [b"\0\0"]
+
+
 def test_thousands_of_rejects_are_a_hundred_and_a_count() -> None:
     decoded = protobuf.decode(_request(_IDS, *[b"\xff"] * 2000))
 

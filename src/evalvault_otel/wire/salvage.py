@@ -79,7 +79,6 @@ class _Salvage:
             for at, stop, _ in self._members(start, end):
                 self._scope(scopes, at, stop)
         else:
-            del groups[-1]
             count = sum(self._size(at, stop) for at, stop, _ in self._members(start, end))
             self._lost(f"the resource of these {self._noun}s", start, end, count)
 
@@ -93,7 +92,6 @@ class _Salvage:
                 else:
                     self._record(records, at, stop)
         else:
-            del groups[-1]
             self._lost(f"the scope of these {self._noun}s", start, end, self._size(start, end))
 
     def _record(self, records: Any, start: int, end: int) -> None:
