@@ -1,5 +1,8 @@
 """Rules of OTLP that no other test shows: see docs/otlp-conformance.md."""
 
+from collections.abc import Iterator
+from itertools import product
+
 import pytest
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -8,22 +11,30 @@ from evalvault_otel.store import open_store
 from evalvault_otel.wire import protobuf
 from tests.support.clients import body_of, trace_of
 from tests.support.otlp import otlp_message
-from tests.support.server import Server
+from tests.support.server import Server, running_server
 from tests.support.traces import new_trace_id, span, stage
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 
 
-def test_a_repaired_text_is_stored_and_told_as_a_warning(server: Server) -> None:
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on SQLite for all tests of this module."""
+    folder = tmp_path_factory.mktemp("rules")
+    with running_server(f"sqlite:///{folder / 'test.db'}", folder / "server.log") as server:
+        yield server
+
+
+def test_a_repaired_text_is_stored_and_told_as_a_warning(one: Server) -> None:
     sent = stage(1, 0, "tool", name="a@b", trace_id=new_trace_id())
     body = otlp_message([sent]).SerializeToString().replace(b"a@b", b"a\xffb")
 
-    response = requests.post(f"http://{server.http}/v1/traces", body, headers=PROTOBUF, timeout=10)
+    response = requests.post(f"http://{one.http}/v1/traces", body, headers=PROTOBUF, timeout=10)
 
     partial = ExportTraceServiceResponse.FromString(response.content).partial_success
     assert (response.status_code, partial.rejected_spans) == (200, 0)
     assert "not UTF-8" in partial.error_message
-    store = open_store(server.db)
+    store = open_store(one.db)
     assert [found.name for found in store.spans(sent.trace_id)] == ["a\ufffdb"]
     store.close()
 
@@ -38,20 +49,19 @@ def test_entity_references_of_a_resource_are_ignored() -> None:
     assert decoded.rejects == []
 
 
-def test_answers_are_never_compressed(server: Server) -> None:
+def test_answers_are_never_compressed(one: Server) -> None:
     headers = {**PROTOBUF, "Accept-Encoding": "gzip, deflate, zstd"}
     for body in (body_of(trace_of()), b"\xff\xff"):
-        response = requests.post(f"http://{server.http}/v1/traces", body, headers=headers, timeout=10)
+        response = requests.post(f"http://{one.http}/v1/traces", body, headers=headers, timeout=10)
         assert "Content-Encoding" not in response.headers
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "HEAD", "OPTIONS"])
-@pytest.mark.parametrize(
-    "path", ["/", "/v1/traces/", "//v1/traces", "/v1", "/v1/traces/../logs", "/api/runs", "/docs/"]
-)
-def test_nothing_is_ever_a_redirect(server: Server, method: str, path: str) -> None:
-    for address in (server.http, server.api):
-        response = requests.request(
-            method, f"http://{address}{path}", headers=PROTOBUF, allow_redirects=False, timeout=10
-        )
+METHODS = ("GET", "POST", "PUT", "HEAD", "OPTIONS")
+PATHS = ("/", "/v1/traces/", "//v1/traces", "/v1", "/v1/traces/../logs", "/api/runs", "/docs/")
+
+
+def test_nothing_is_ever_a_redirect(one: Server) -> None:
+    for address, method, path in product((one.http, one.api), METHODS, PATHS):
+        url = f"http://{address}{path}"
+        response = requests.request(method, url, headers=PROTOBUF, allow_redirects=False, timeout=10)
         assert not 300 <= response.status_code < 400
