@@ -44,11 +44,15 @@ _TYPES: Final = {"protobuf": "application/x-protobuf", "json": "application/json
 _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3})")
 _GRPC_WRONG: Final = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
 _LOGGED: Final = re.compile(r"Traceback|\bERROR\b|\bCRITICAL\b|Exception ")
-# What grpc.aio says when it gives up for one call (see `GrpcServer._replace`).
+# What libraries log of clients that they have refused already: grpc.aio when it gives up (`GrpcServer._replace`) and
+# of names that are no text, uvicorn when an answer comes after its own 400.
 _KNOWN: Final = re.compile(
     r"^.* ERROR grpc\._cython\.cygrpc: 'utf-8' codec .*\nNoneType: None\n"
+    r"|^.* ERROR grpc\._cython\.cygrpc: Invalid encoding on .*\nTraceback .*\n(?: .*\n)*UnicodeDecodeError.*\n"
     r"|^.* ERROR asyncio: Task exception was never retrieved\nfuture: .* exception=UnicodeDecodeError.*\n"
-    r"Traceback .*\n(?: .*\n)*UnicodeDecodeError.*\n",
+    r"Traceback .*\n(?: .*\n)*UnicodeDecodeError.*\n"
+    r"|^ERROR: +Exception in ASGI application\nTraceback .*\n(?: .*\n)*h11\._util\.LocalProtocolError: "
+    r"can't handle event type Response when role=SERVER and state=MUST_CLOSE\n",
     re.MULTILINE,
 )
 _STORED: Final = "SELECT trace_id FROM span WHERE name = 'good' UNION SELECT trace_id FROM log_event"
