@@ -56,6 +56,11 @@ def _found(paths: Iterable[Path], look: Callable[[Path, str], list[str]]) -> dic
 # Documents.
 
 
+def test_no_file_holds_the_marks_of_a_merge() -> None:
+    marks = re.compile(r"^(<<<<<<< |>>>>>>> )", re.MULTILINE)
+    assert _found([*_PAGES, *_ALL_CODE, *_CONFIGURATION], lambda _, text: marks.findall(text)) == {}
+
+
 def test_settings_page_lists_every_setting() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     documented = re.findall(r"^\| `(\w+)` \| `(EVALVAULT_\w+)` \| (?:`([^`]+)` )?\| (.+?) \|$", page, re.MULTILINE)
