@@ -25,7 +25,7 @@ from tests.support.tools import ToolMissing, made
 
 from . import corpus, inside
 from .mutation import Mutator
-from .outside import ROUND, Victim, victim
+from .outside import ROUND, victim
 
 PLACE = Path(__file__).resolve().parents[2] / ".fuzz"
 _FINDINGS = PLACE / "findings"
@@ -47,8 +47,7 @@ def main() -> int:
         for number, (kind, url) in enumerate(databases):
             folder = Path(directory) / str(number)
             folder.mkdir()
-            with victim(url, folder) as attacked:
-                findings += _outside(attacked, kind, targets, (arguments.seconds - share) / len(databases))
+            findings += _outside(url, folder, kind, targets, (arguments.seconds - share) / len(databases))
     _say(f"{findings} findings" + (f" in {_FINDINGS}" if findings else ""))
     return int(findings > 0)
 
@@ -125,23 +124,35 @@ def _wrong(target: str, data: bytes) -> str:
     return f"it took {seconds:.0f} s" if seconds > _LONGEST_S else ""
 
 
-def _outside(attacked: Victim, kind: str, targets: Sequence[str], seconds: float) -> int:
-    """Findings of a server, all targets in turn."""
+def _outside(url: str, folder: Path, kind: str, targets: Sequence[str], seconds: float) -> int:
+    """Findings of a server, all targets in turn. A server that is not itself any more is replaced by a fresh one."""
     rng = random.Random()  # noqa: S311 - a new row of inputs each time
     mutators = {target: Mutator(target, corpus.seeds(target), rng) for target in targets}
     findings, counts = 0, dict.fromkeys(targets, 0)
-    first, deadline = attacked.megabytes, time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        target = rng.choice(targets)
-        inputs = [mutators[target].next() for _ in range(ROUND)]
-        counts[target] += ROUND
-        for data, wrong in attacked.attack(target, inputs):
-            findings += 1
-            # What is wrong with the server itself may come from any input of the round.
-            for guilty in [data] if data else inputs:
-                _note(target, guilty, wrong)
-    _say(f"a server on {kind}: {counts}; {first:.0f} MB at first, {attacked.megabytes:.0f} MB at last")
+        with victim(url, folder) as attacked:
+            first, sound = attacked.megabytes, True
+            while sound and time.monotonic() < deadline:
+                target = rng.choice(targets)
+                inputs = [mutators[target].next() for _ in range(ROUND)]
+                counts[target] += ROUND
+                found = attacked.attack(target, inputs)
+                sound = all(data for data, _ in found)
+                findings += len(found)
+                for data, wrong in found if sound else found[-1:]:
+                    _note(target, data if sound else _guilty(target, inputs), wrong)
+            _say(f"a server on {kind}: {counts}; {first:.0f} MB at first, {attacked.megabytes:.0f} MB at last")
     return findings
+
+
+def _guilty(target: str, inputs: list[bytes]) -> bytes:
+    """The one of a round that harms a server, by halves; the last that is left if it takes several."""
+    while len(inputs) > 1:
+        half = len(inputs) // 2
+        with TemporaryDirectory() as directory, victim(f"sqlite:///{directory}/fuzz.db", Path(directory)) as attacked:
+            inputs = inputs[:half] if attacked.attack(target, inputs[:half]) else inputs[half:]
+    return inputs[0]
 
 
 def _note(target: str, data: bytes, wrong: str) -> None:

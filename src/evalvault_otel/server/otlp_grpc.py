@@ -5,8 +5,10 @@ and as a stream (of one message, on the wire the same), so that nothing is read 
 """
 
 import asyncio
+import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -28,6 +30,9 @@ _UNSERVED: Final = (
 )
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
+_LOG = logging.getLogger(__name__)
+_LOOK_S: Final = 0.1
+_AGAIN_S: Final = 0.02
 _Handler = Callable[[object, Any], Awaitable[bytes]]
 
 
@@ -37,23 +42,62 @@ class GrpcServer:
     def __init__(
         self, receiver: Receiver, settings: Settings, tls: Tls | None = None, *, reuse_port: bool = False
     ) -> None:
-        self._server = grpc.aio.server(options=_options(settings, reuse_port=reuse_port))
         self._health = health.aio.HealthServicer()
-        for service, signal in _SERVED.items():
-            self._serve(service, _export_with(receiver, settings, signal))
-        for service in _UNSERVED:
-            self._serve(service, _unserved_with(receiver, settings))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.port = _bind(self._server, settings.grpc, tls, reuse_port=reuse_port)
+        self._options = _options(settings, reuse_port=reuse_port)
+        self._handlers = {service: _export_with(receiver, settings, signal) for service, signal in _SERVED.items()}
+        self._handlers |= dict.fromkeys(_UNSERVED, _unserved_with(receiver, settings))
+        self._bound = partial(_bind, tls=tls, reuse_port=reuse_port)
+        self._server = self._made()
+        self.port = self._bound(self._server, settings.grpc)
+        self._address = f"{settings.grpc.rpartition(':')[0]}:{self.port}"
+        self._stopping = False
+        self._grace_s = settings.shutdown_s
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def _serve(self, service: str, export: _Handler) -> None:
-        handler = grpc.stream_unary_rpc_method_handler(export)
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+    def _made(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=self._options)
+        for service, export in self._handlers.items():
+            handler = grpc.stream_unary_rpc_method_handler(export)
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        return server
 
     async def start(self) -> None:
         """Begin to accept."""
         await self._server.start()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
+        self._keep(self._replace())
+
+    async def _replace(self) -> None:
+        """Put a new server in the place of one that gave up.
+
+        After one call whose path is not UTF-8, grpc.aio accepts no connections (grpcio 1.85). Calls under way go on.
+        """
+        while not self._stopping:
+            try:
+                # With a timeout: without one it says nothing as long as the guilty connection is kept open.
+                await self._server.wait_for_termination(_LOOK_S)
+            except Exception as exc:  # noqa: BLE001 - whatever ended it, clients need one
+                _LOG.warning("the gRPC server gave up, a new one takes its place: %s", exc)
+                self._keep(self._server.stop(self._grace_s))
+                await self._serve_again()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run some work beside, as long as it takes."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve_again(self) -> None:
+        while not self._stopping:
+            self._server = self._made()
+            try:
+                self._bound(self._server, self._address)
+            except OSError:  # the old one is not quite gone
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                await self._server.start()
+                return
 
     async def drain(self) -> None:
         """Tell those who ask that this server is about to go."""
@@ -61,6 +105,7 @@ class GrpcServer:
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, give those under way `grace_s` seconds, then return."""
+        self._stopping = True
         await self._server.stop(grace_s)
 
     async def _say(self, state: Any) -> None:
