@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 _MAX = 64 * 1024
+_FEW = 4
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _ODD_BYTES: Final = (
     *(b"", b"\x00", b"\xff" * 16, b"\x00" * 16, b"\xc3\x28", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\x00b"),
@@ -37,8 +38,10 @@ class Mutator:
     def change(self, data: bytes) -> bytes:
         """An input made of another one."""
         for _ in range(self._random.choice((1, 1, 1, 2, 4))):
-            data = self._structured(data) if self._random.random() < 0.75 else self.of_bytes(data)
-        return data[:_MAX]
+            changed = self._structured(data) if self._random.random() < 0.75 else self.of_bytes(data)
+            # Repetitions of repetitions would grow without bound.
+            data = changed if len(changed) <= _MAX else data[:_MAX]
+        return data
 
     def of_bytes(self, data: bytes) -> bytes:
         """Some bytes changed, added, removed, repeated or taken from another seed."""
@@ -114,7 +117,8 @@ class Mutator:
             return {**rest, name: self._document(value[key])}
         if isinstance(value, list) and value and rng.random() < 0.9:
             at = rng.randrange(len(value))
-            return [*value[:at], *[self._document(value[at])] * rng.choice((1, 1, 1, 1, 0, 2, 30)), *value[at + 1 :]]
+            times = rng.choice((1, 1, 1, 1, 0, 2, 30 if len(value) < _FEW else 1))
+            return [*value[:at], *[self._document(value[at])] * times, *value[at + 1 :]]
         if rng.random() < 0.1:
             for _ in range(rng.choice(_DEEP[:-2])):
                 value = {"arrayValue": {"values": [value]}}

@@ -7,11 +7,12 @@ have logged an error.
 
 import re
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ _HANG_S: Final = 30.0
 _QUIET_S: Final = 0.15
 _READ_TIMEOUT_S: Final = 1
 _RSS_MB: Final = 500
+_MOMENT_S: Final = 0.05
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LOGS: Final = EXPORT.replace("trace.v1.Trace", "logs.v1.Logs")
 _TYPES: Final = {"protobuf": "application/x-protobuf", "json": "application/json"}
@@ -125,7 +127,11 @@ class Victim:
     def _raw(self, address: str, data: bytes) -> None:
         """Bytes on a connection of their own, and whatever comes back."""
         said = b""
-        with closing(socket.create_connection(split_address(address), timeout=_HANG_S)) as connection:
+        try:
+            opened = socket.create_connection(split_address(address), timeout=_HANG_S)
+        except OSError as exc:
+            raise Finding(f"no connection to {address}: {exc}") from exc
+        with closing(opened) as connection:
             try:
                 connection.sendall(data)
                 connection.settimeout(_QUIET_S)
@@ -139,7 +145,7 @@ class Victim:
 
     def _state(self, begun: int) -> Iterator[str]:
         """What is wrong with the server itself."""
-        if self._server.process.poll() is not None:
+        if self._has_ended():
             yield f"the server ended with {self._server.process.returncode}: {self._server.log[begun:]}"
             return
         if _LOGGED.search(self._server.log[begun:]):
@@ -160,6 +166,12 @@ class Victim:
                 yield f"a good request over {transport} was answered with {said}"
         if time.monotonic() - started > _HANG_S:
             yield "good requests take too long"
+
+    def _has_ended(self) -> bool:
+        """Whether the server is gone; one that crashes takes a moment to write its memory."""
+        with suppress(subprocess.TimeoutExpired):
+            self._server.process.wait(_MOMENT_S)
+        return self._server.process.poll() is not None
 
     @property
     def megabytes(self) -> float:
