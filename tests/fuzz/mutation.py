@@ -27,6 +27,7 @@ class Mutator:
     def __init__(self, target: str, seeds: Sequence[bytes], rng: random.Random) -> None:
         self._seeds = seeds
         self._random = rng
+        self._repeats = 0
         structured = {"json": self._json, "logs_json": self._json, "http": self._http}
         structured |= dict.fromkeys(("protobuf", "logs_protobuf"), self._protobuf)
         self._structured: Callable[[bytes], bytes] = structured.get(target, self.of_bytes)
@@ -101,6 +102,7 @@ class Mutator:
     def _json(self, data: bytes) -> bytes:
         try:
             document = orjson.loads(data)
+            self._repeats = 1
             return orjson.dumps(self._document(document))
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return self.of_bytes(data)
