@@ -12,7 +12,7 @@ from benchmarks.overload import ACK_TIMEOUT_S, RSS_MB, storm
 from tests.support.clients import body_of, post, trace_of
 from tests.support.server import Server
 
-# `make bench ARGS=overload` does the same for 60 s.
+# `make bench ARGS=overload` does the same for 60 s, on PostgreSQL.
 _SECONDS = float(os.environ.get("EVALVAULT_TEST_OVERLOAD_S", "6"))
 _MAXIMUM_S = 2.0
 # Beside the timeout, what it takes to answer on a machine that is fully busy.
@@ -20,9 +20,9 @@ _MARGIN_S = 1.0
 
 
 @pytest.mark.timeout(90 + 2 * _SECONDS)
-def test_five_times_the_capacity(postgres_url: str, serve: Callable[..., Server]) -> None:
+def test_five_times_the_capacity(db_url: str, serve: Callable[..., Server]) -> None:
     # Given a server, and how much it can take
-    server, database = serve(postgres_url), of_url(postgres_url)
+    server, database = serve(db_url), of_url(db_url)
     # When clients that never slow down offer five times as much, over gRPC and HTTP
     found = storm(server, database, _MAXIMUM_S, _SECONDS)
     sent = found.sent

@@ -27,6 +27,7 @@ class Mutator:
     def __init__(self, target: str, seeds: Sequence[bytes], rng: random.Random) -> None:
         self._seeds = seeds
         self._random = rng
+        self._may_repeat = True
         structured = {"json": self._json, "logs_json": self._json, "http": self._http}
         structured |= dict.fromkeys(("protobuf", "logs_protobuf"), self._protobuf)
         self._structured: Callable[[bytes], bytes] = structured.get(target, self.of_bytes)
@@ -101,6 +102,7 @@ class Mutator:
     def _json(self, data: bytes) -> bytes:
         try:
             document = orjson.loads(data)
+            self._may_repeat = True
             return orjson.dumps(self._document(document))
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return self.of_bytes(data)
@@ -118,6 +120,8 @@ class Mutator:
         if isinstance(value, list) and value and rng.random() < 0.9:
             at = rng.randrange(len(value))
             times = rng.choice((1, 1, 1, 1, 0, 2, 30 if len(value) < _FEW else 1))
+            if times > 1:  # once only: repeats of repeats of repeats would fill the memory
+                times, self._may_repeat = (times if self._may_repeat else 1), False
             return [*value[:at], *[self._document(value[at])] * times, *value[at + 1 :]]
         if rng.random() < 0.1:
             for _ in range(rng.choice(_DEEP[:-2])):

@@ -2,7 +2,7 @@
 
 Inputs come in rounds, several at once. Beside each that holds records, a good one with a trace id of its own is sent,
 in the same request. After a round the good ones must be stored, the server must still be there, small, and must not
-have logged an error.
+have logged an error, and the pages of the API about the latest records must answer.
 """
 
 import re
@@ -27,6 +27,7 @@ from tests.support.server import Server, running_server
 
 from .inside import ENCODINGS, Finding
 from .neighbours import beside, new_id
+from .reading import unreadable
 
 ROUND: Final = 48
 _AT_ONCE: Final = 8
@@ -89,7 +90,11 @@ class Victim:
             for data, (wrong, trace_id) in zip(inputs, outcomes, strict=True)
             if trace_id and not wrong and trace_id not in stored
         ]
-        return found + [(b"", wrong) for wrong in self._state(begun)]
+        wrongs = [*self._state(begun)]
+        if not wrongs:
+            spans = [] if target.startswith("logs") else [trace_id for _, trace_id in outcomes if trace_id in stored]
+            wrongs += unreadable(self._server, [*filter(None, spans)])
+        return found + [(b"", wrong) for wrong in wrongs]
 
     def _one(self, target: str, data: bytes) -> tuple[str, str | None]:
         """What is wrong, and the trace id of the good record beside it."""

@@ -1,14 +1,19 @@
 """Seeds and some mutations of them, the same each time: what `make fuzz` does for ten minutes, for a few seconds."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.clients import body_of, post, trace_of
+from tests.support.server import Server
+
 from . import corpus, inside
 from .mutation import Mutator
-from .neighbours import beside
+from .neighbours import beside, new_id
 from .outside import victim
+from .reading import unreadable
 
 _INSIDE, _OUTSIDE = 250, 32
 
@@ -42,3 +47,13 @@ def test_a_lost_neighbour_is_found() -> None:
 
     with pytest.raises(inside.Finding, match=r"was (refused|lost)"):
         inside.expect_good("protobuf", swallowing + good)
+
+
+def test_a_page_that_does_not_answer_is_found(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    """That the harness can fail: a trace that is not there."""
+    server = serve(f"sqlite:///{tmp_path}/test.db")
+    sent = trace_of()
+    assert post(server.http, body_of(sent)).status_code == 200
+
+    assert list(unreadable(server, [sent[0].trace_id])) == []
+    assert ["is answered with 404" in said for said in unreadable(server, [new_id()])] == [True]

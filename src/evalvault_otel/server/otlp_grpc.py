@@ -117,6 +117,8 @@ def _options(settings: Settings, *, reuse_port: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_request_bytes),
         ("grpc.so_reuseport", int(reuse_port)),
+        # A connection that says nothing at all is no client; left alone, grpc keeps it for two minutes.
+        ("grpc.server_handshake_timeout_ms", min(round(1000 * settings.read_timeout_s), 120_000)),
         # Clients that ping every 10 s are not sent away; those that vanished are found out.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
