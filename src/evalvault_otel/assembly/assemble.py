@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from ..model import Assembly, AssetUse, Finding, LogEvent, RunTrace, Span, StageEvent, Value
+from ..model import Assembly, AssetUse, LogEvent, RunTrace, Span, StageEvent, Value
 from . import assets, context, findings, log_events, nodes, roles, stages
 from .nodes import Node, Tree
 from .parents import Note
@@ -55,7 +55,7 @@ def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> Assembly:
         last_ns=max(times, default=0),
         stages=tuple(events),
         asset_uses=uses,
-        findings=tuple(_findings(work)),
+        findings=tuple(findings.of_trace(work.tree, work.notes)),
         runs=runs,
     )
 
@@ -169,11 +169,3 @@ def _bounds(spans: Sequence[Span]) -> tuple[int, int]:
 
 def _text(value: Value) -> str | None:
     return stages.name_text(value) if isinstance(value, str) and value else None
-
-
-def _findings(work: _Work) -> Iterable[Finding]:
-    notes = [*findings.of_tree(work.tree), *work.notes]
-    for node in work.tree.nodes:
-        notes.extend(findings.of_node(node))
-    for ordinal, (code, node, facts) in enumerate(notes):
-        yield findings.finding(ordinal, code, node, facts)

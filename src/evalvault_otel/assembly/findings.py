@@ -1,71 +1,54 @@
-"""What a person should know about a trace, in their words: what is missing or doubtful, and what helps."""
+"""What a person should know about a trace, in their words: notes of all steps in, findings out.
 
-from collections.abc import Iterator
+A finding stands for all spans of a trace with the same cause: it counts them and names the first, so a trace of 20,000
+spans has a handful of findings. What the codes mean is in `finding_codes`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from ..model import Finding
 from ..text import clean_text
-from .context import has_time
+from . import span_findings
+from .finding_codes import CODES, FindingMeaning
 from .nodes import Node, Tree
 
-INFO, WARNING = "info", "warning"
+Note = tuple[str, Node, dict[str, object]]
 
-# code -> (severity, sentence)
-CODES = {
-    "no_root": (
-        WARNING,
-        (
-            "The trace has no root span: its start and what called it are unknown. The root was not sampled, has not "
-            "been sent yet, or is made by a service that does not report here."
-        ),
-    ),
-    "missing_parent": (
-        WARNING,
-        "The parent {parent} of span {span} never arrived: the stage hangs one level too high.",
-    ),
-    "cycle": (WARNING, "Span {span} is its own ancestor: its parent link was cut."),
-    "attributes_dropped": (
-        WARNING,
-        (
-            "The SDK dropped {n} attributes of span {span}, the oldest first: query and best-ranked documents may be "
-            "among them. Set OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=10000."
-        ),
-    ),
-    "events_dropped": (
-        WARNING,
-        (
-            "The SDK dropped {n} events of span {span}: asset uses may be among them. "
-            "Set OTEL_SPAN_EVENT_COUNT_LIMIT=1000."
-        ),
-    ),
-    "documents_truncated": (
-        WARNING,
-        (
-            "The first documents of span {span} are missing, the best-ranked ones. "
-            "Set OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=10000."
-        ),
-    ),
-    "convention_conflict": (INFO, "Conventions disagree on span {span}: {detail}."),
-    "run_conflict": (WARNING, "{detail}; spans without a run of their own or of an ancestor go to the fallback run."),
-    "usage_repeated": (
-        INFO,
-        "Stage {stage} repeats token counts that stages below it report: they are counted once, below.",
-    ),
-    "usage_ignored": (INFO, "Stage {stage} reports tokens, but only model calls count usage: they are not added."),
-    "bad_value": (WARNING, "A value could not be used for a metric: {detail}."),
-    "bad_time": (WARNING, "Span {span} {detail}: its duration is not known."),
-    "log_event_without_span": (
-        WARNING,
-        (
-            "Log events belong to {n} spans that never arrived ({missing}): they are kept, but no stage shows them. "
-            "The spans were not sampled, have not been sent yet, or go elsewhere."
-        ),
-    ),
-    "duplicate_stage_id": (WARNING, "Several spans claim stage id {stage}: the later ones got their span id added."),
-    "no_stages": (INFO, "No span of this trace is a stage: no convention that is known names any of them."),
-}
+# Spans and other things that a finding names; causes of one code that are told apart.
+_NAMED: Final = 5
+_MOST_CAUSES: Final = 8
+_MAX_DETAIL: Final = 1000
 
 
-def of_tree(tree: Tree) -> Iterator[tuple[str, Node, dict[str, object]]]:
+def of_trace(tree: Tree, notes: Iterable[Note]) -> list[Finding]:
+    """All findings: about the shape of the trace, what the steps of assembly noted, then about its spans."""
+    groups: dict[tuple[str, str, str], _Group] = {}
+    causes: dict[tuple[str, str], int] = {}
+    for code, node, facts in _all_notes(tree, notes):
+        meaning = CODES[code]
+        cause = str(facts.get(meaning.cause, "")) if meaning.cause else ""
+        key = (code, node.run_id, cause)
+        if key not in groups:
+            number = causes.get(key[:2], 0)
+            if number >= _MOST_CAUSES:  # the last one stands for all further causes too
+                key = (code, node.run_id, "")
+            causes[key[:2]] = number + 1
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group(code, meaning, node)
+        group.add(node, facts)
+    return [group.finding(ordinal) for ordinal, group in enumerate(groups.values())]
+
+
+def _all_notes(tree: Tree, notes: Iterable[Note]) -> Iterator[Note]:
+    yield from _of_tree(tree)
+    yield from notes
+    yield from span_findings.of_spans(tree.nodes)
+
+
+def _of_tree(tree: Tree) -> Iterator[Note]:
     """Findings about the shape of the trace: code, node, and what the sentence needs."""
     if not tree.has_root:
         yield "no_root", tree.entry, {}
@@ -73,48 +56,61 @@ def of_tree(tree: Tree) -> Iterator[tuple[str, Node, dict[str, object]]]:
         yield "cycle", node, {}
     if not any(node.is_stage for node in tree.nodes):
         yield "no_stages", tree.entry, {}
+    chance = span_findings.sampling(tree.entry.span.trace_state)
+    if chance:
+        facts: dict[str, object] = {"probability": f"{chance:.3g}", "stands_for": f"{1 / chance:,.0f}"}
+        yield "sampled", tree.entry, facts
 
 
-def of_node(node: Node) -> Iterator[tuple[str, Node, dict[str, object]]]:
-    """Findings about one span."""
-    span = node.span
-    if node.missing_parent:
-        yield "missing_parent", node, {"parent": span.parent_span_id}
-    if span.dropped_attributes:
-        yield "attributes_dropped", node, {"n": span.dropped_attributes}
-    if span.dropped_events:
-        yield "events_dropped", node, {"n": span.dropped_events}
-    if node.reading.conflict:
-        yield "convention_conflict", node, {"detail": node.reading.conflict}
-    if node.fields.get("documents_truncated"):
-        yield "documents_truncated", node, {}
-    problem = time_problem(node)
-    if problem:
-        yield "bad_time", node, {"detail": problem}
+@dataclass(slots=True)
+class _Group:
+    """Notes of one code and cause. Numbers named `n` add up, other facts are listed."""
+
+    code: str
+    meaning: FindingMeaning
+    first: Node
+    spans: dict[str, None] = field(default_factory=dict)
+    stages: dict[str, None] = field(default_factory=dict)
+    n: int = 0
+    facts: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def add(self, node: Node, facts: dict[str, object]) -> None:
+        self.spans[node.span.span_id] = None
+        owner = node.owner
+        if owner is not None:
+            self.stages[owner.stage_id] = None
+        for name, value in facts.items():
+            if name == "n" and isinstance(value, int):
+                self.n += value
+            else:
+                self.facts.setdefault(name, {})[str(value)] = None
+
+    def finding(self, ordinal: int) -> Finding:
+        """The record; `ordinal` orders the findings of a trace."""
+        owner = self.first.owner
+        said = {name: _some(list(values)) for name, values in self.facts.items()}
+        detail = self.meaning.sentence.format(
+            spans=_counted("span", list(self.spans)), stages=_counted("stage", list(self.stages)), n=self.n, **said
+        )
+        return Finding(
+            trace_id=self.first.span.trace_id,
+            ordinal=ordinal,
+            run_id=self.first.run_id,
+            code=self.code,
+            severity=self.meaning.severity,
+            detail=clean_text(detail)[:_MAX_DETAIL],
+            stage_id=owner.stage_id if owner else None,
+            span_id=self.first.span.span_id,
+        )
 
 
-def time_problem(node: Node) -> str | None:
-    """What is wrong with a span's times, or None."""
-    span = node.span
-    if not has_time(span.start_ns):
-        return "has no valid start time"
-    if not has_time(span.end_ns):
-        return "has no valid end time"
-    return "ends before it starts" if span.end_ns < span.start_ns else None
+def _counted(noun: str, ids: Sequence[str]) -> str:
+    return f"{noun}{'' if len(ids) == 1 else 's'} {_some(ids)}"
 
 
-def finding(ordinal: int, code: str, node: Node, facts: dict[str, object]) -> Finding:
-    """The record of a finding; `ordinal` orders the findings of a trace."""
-    severity, sentence = CODES[code]
-    owner = node.owner
-    detail = sentence.format(span=node.span.span_id, stage=owner.stage_id if owner else "", **facts)
-    return Finding(
-        trace_id=node.span.trace_id,
-        ordinal=ordinal,
-        run_id=node.run_id,
-        code=code,
-        severity=severity,
-        detail=clean_text(detail),
-        stage_id=owner.stage_id if owner else None,
-        span_id=node.span.span_id,
-    )
+def _some(values: Sequence[str]) -> str:
+    """The first few values, and how many more there are."""
+    shown, more = list(values[:_NAMED]), len(values) - _NAMED
+    if more > 0:
+        return f"{', '.join(shown)} and {more:,} more"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))

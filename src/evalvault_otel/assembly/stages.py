@@ -10,12 +10,12 @@ from ..text import clean_text
 from . import timing
 from .context import has_time
 from .evaluations import by_stage, evaluation_scores
-from .findings import time_problem
 from .metrics import StageMetrics, stage_metrics
 from .nodes import Node, Tree
 from .outcome import SUCCESS, outcome
 from .parents import Note, stage_parents, within
 from .roles import Derived, derived
+from .span_findings import time_problem
 
 _Shared = dict[tuple[int, str, str], dict[str, Value]]
 

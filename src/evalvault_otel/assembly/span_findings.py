@@ -1,0 +1,235 @@
+"""What spans tell about themselves: notes for findings, from a tree of nodes.
+
+Called for every span, so the loop asks cheap questions first; whatever costs more runs only where there is trouble.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from ..conventions.deprecated import DEPRECATED
+from ..conventions.openinference import REDACTED
+from ..model import STATUS_ERROR, Span, Value
+from . import losses
+from .context import has_time
+from .finding_codes import GENAI_CONTENT, TRACELOOP_CONTENT
+from .nodes import Node
+
+Note = tuple[str, Node, dict[str, object]]
+
+_LATEST_NS: Final = 1 << 63
+_MS: Final = 1_000_000
+# SDKs in browsers and Node round to milliseconds, and processes of one host differ by less.
+_SKEW_NS: Final = 2 * _MS
+_CONSUMER: Final = 5  # trace.proto, SPAN_KIND_CONSUMER: it works when its parent has long ended
+_REPLACED: Final = frozenset(DEPRECATED)
+_DEFAULT_LIMIT: Final = 128  # OpenTelemetry specification, "Span Limits"
+
+
+def of_spans(nodes: Sequence[Node]) -> Iterator[Note]:
+    """Notes about single spans, top-down for each kind of note."""
+    yield from _of_places(nodes)
+    yield from _of_contents(nodes)
+    yield from _of_stages(nodes)
+
+
+def _of_places(nodes: Sequence[Node]) -> Iterator[Note]:
+    """What is missing, and times that cannot be."""
+    for node in nodes:
+        span, parent = node.span, node.parent
+        if span.dropped_attributes or span.dropped_events or span.dropped_links or node.missing_parent:
+            yield from _missing(node)
+        if not 0 < span.start_ns <= span.end_ns < _LATEST_NS:
+            yield "bad_time", node, {"detail": time_problem(node)}
+        elif parent is not None and not parent.span.start_ns <= span.start_ns <= parent.span.end_ns:
+            yield from _skewed(node, parent)
+
+
+def _of_contents(nodes: Sequence[Node]) -> Iterator[Note]:
+    for node in nodes:
+        span = node.span
+        attributes = span.attributes
+        if node.reading.conflict:
+            yield "convention_conflict", node, {"detail": node.reading.conflict}
+        if len(attributes) == _DEFAULT_LIMIT and not span.dropped_attributes:
+            yield "attribute_limit_reached", node, {}
+        if not _REPLACED.isdisjoint(attributes):
+            yield from _deprecated(node)
+        if REDACTED in attributes.values():
+            yield from _redacted(node)
+        for event in span.events:
+            if event.dropped_attributes:
+                yield "event_attributes_dropped", node, {"n": event.dropped_attributes}
+    yield from losses.truncated(nodes)
+
+
+def _of_stages(nodes: Sequence[Node]) -> Iterator[Note]:
+    requests: dict[int, list[Node]] = {}
+    for node in nodes:
+        if node.stage_type is None:
+            if node.above is not None and _is_request(node.span):
+                requests.setdefault(id(node.above.owner), []).append(node)
+        elif node.stage_type in _OF_STAGE and node.wrapped_in is None:
+            yield from _OF_STAGE[node.stage_type](node)
+    for members in requests.values():
+        yield from _retried(members)
+
+
+def time_problem(node: Node) -> str | None:
+    """What is wrong with a span's times, or None."""
+    span = node.span
+    if not has_time(span.start_ns):
+        return "has no valid start time"
+    if not has_time(span.end_ns):
+        return "has no valid end time"
+    return "ends before it starts" if span.end_ns < span.start_ns else None
+
+
+def _missing(node: Node) -> Iterator[Note]:
+    span = node.span
+    if node.missing_parent:
+        yield "missing_parent", node, {"parent": span.parent_span_id}
+    if span.dropped_attributes:
+        kept = len(span.attributes)
+        limit = f"limit of {kept} attributes" if kept > 1 else "attribute limit"
+        detail = losses.lost_attributes(node) or "The oldest attributes were"
+        yield "attributes_dropped", node, {"n": span.dropped_attributes, "limit": limit, "detail": detail}
+    if span.dropped_events:
+        yield "events_dropped", node, {"n": span.dropped_events}
+    if span.dropped_links:
+        yield "links_dropped", node, {"n": span.dropped_links}
+
+
+def _skewed(node: Node, parent: Node) -> Iterator[Note]:
+    """A span cannot start before the span that started it; on another machine it does not start long after it."""
+    span, outer = node.span, parent.span
+    if time_problem(parent):
+        return
+    detail = None
+    early, late = outer.start_ns - span.start_ns, span.start_ns - outer.end_ns
+    if early > _SKEW_NS:
+        detail = "before it"
+    elif span.resource.id != outer.resource.id and late > max(outer.end_ns - outer.start_ns, _SKEW_NS):
+        detail = None if span.kind == _CONSUMER else "after it"
+    if detail:
+        services = f"{span.resource.service} under {outer.resource.service}"
+        yield "clock_skew", node, {"detail": f"{detail}, {services}", "offset": round(max(early, late) / _MS)}
+
+
+def _deprecated(node: Node) -> Iterator[Note]:
+    for key in sorted(DEPRECATED.keys() & node.span.attributes.keys()):
+        yield "deprecated_names", node, {"names": f"{key} (now {DEPRECATED[key]})"}
+
+
+def _redacted(node: Node) -> Iterator[Note]:
+    for key, value in node.span.attributes.items():
+        if value == REDACTED:
+            yield "redacted", node, {"n": 1, "keys": key}
+
+
+def _is_request(span: Span) -> bool:
+    return "http.request.method" in span.attributes or "http.method" in span.attributes
+
+
+def _retried(members: Sequence[Node]) -> Iterator[Note]:
+    """Several requests of one model call, of which one failed."""
+    owner = members[0].above.owner if members[0].above is not None else None
+    if owner is None or owner.stage_type not in _CALLS:
+        return
+    resent = sum(_count(node.span.attributes.get("http.request.resend_count")) > 0 for node in members)
+    failed = sum(_failed(node.span) for node in members)
+    if resent or (failed and len(members) > 1):
+        yield "retries_inside", owner, {"n": len(members)}
+
+
+_CALLS: Final = frozenset({"generation", "output", "embedding", "rerank"})
+_TOO_MANY: Final = 429
+_SERVER_ERROR: Final = 500
+
+
+def _failed(span: Span) -> bool:
+    status = span.attributes.get("http.response.status_code", span.attributes.get("http.status_code"))
+    code = _count(status)
+    return span.status_code == STATUS_ERROR or code == _TOO_MANY or code >= _SERVER_ERROR
+
+
+def _count(value: Value) -> int:
+    return value if isinstance(value, int) else 0
+
+
+# What stages of a type lack.
+
+_PAYLOADS: Final = frozenset(
+    {"input", "output", "input_messages", "output_messages", "input_uri", "output_uri", "input_ref", "output_ref"}
+)
+_TEXTS: Final = frozenset({"answer", "query", "_question", "_system_prompt"})
+_TRACELOOP: Final = ("traceloop.", "llm.request.type", "llm.is_streaming")
+
+
+def _of_call(node: Node) -> Iterator[Note]:
+    """A model call without its messages, where the convention has a setting for them."""
+    if not _TEXTS.isdisjoint(node.fields):
+        return
+    parts = (node, *node.wrapped)
+    if any(not _PAYLOADS.isdisjoint(part.reading.identity) for part in parts):
+        return
+    setting = next(filter(None, (_content_setting(part.span.attributes) for part in parts)), None)
+    if setting:
+        yield "content_off", node, {"setting": setting}
+
+
+def _content_setting(attributes: Mapping[str, Value]) -> str | None:
+    if REDACTED in attributes.values():
+        return None
+    if any(key.startswith(_TRACELOOP) for key in attributes):
+        return TRACELOOP_CONTENT
+    return GENAI_CONTENT if any(key.startswith("gen_ai.") for key in attributes) else None
+
+
+def _of_documents(node: Node) -> Iterator[Note]:
+    """Documents that lost ranks to a limit, or that an instrumentation sends without ids or scores."""
+    if node.fields.get("documents_truncated") and not node.span.dropped_attributes:
+        yield "documents_truncated", node, {"detail": losses.lost_attributes(node) or "The first documents were"}
+    ids = node.fields.get("doc_ids")
+    if node.reading.explicit or not isinstance(ids, list) or not ids:
+        return
+    if any(not isinstance(item, str) or item.startswith("h:") for item in ids):
+        yield "documents_without_ids", node, {}
+    if "scores" not in node.fields and "distances" not in node.fields:
+        yield "documents_without_scores", node, {}
+
+
+def _of_embedding(node: Node) -> Iterator[Note]:
+    vector = node.span.attributes.get("embedding.embeddings.0.embedding.vector")
+    if isinstance(vector, list) and vector:
+        yield "embedding_vectors", node, {}
+
+
+_OF_STAGE: Final[Mapping[str, Callable[[Node], Iterable[Note]]]] = {
+    "generation": _of_call,
+    "output": _of_call,
+    "retrieval": _of_documents,
+    "rerank": _of_documents,
+    "fusion": _of_documents,
+    "embedding": _of_embedding,
+}
+
+
+# Sampling.
+
+_THRESHOLD_DIGITS: Final = 14  # 56 bits
+
+
+def sampling(trace_state: str) -> float | None:
+    """The probability with which a trace was kept, when its trace state says so and it is below 1.
+
+    Source: OpenTelemetry specification, "TraceState: Probability Sampling": `ot=th:<rejection threshold>`.
+    """
+    if "ot=" not in trace_state:
+        return None
+    for member in trace_state.split(","):
+        name, _, said = member.strip().partition("=")
+        threshold = next((part[3:] for part in said.split(";") if part.startswith("th:")), "") if name == "ot" else ""
+        if 0 < len(threshold) <= _THRESHOLD_DIGITS and not threshold.strip("0123456789abcdef"):
+            rejected = int(threshold.ljust(_THRESHOLD_DIGITS, "0"), 16)
+            return 1 - rejected / (1 << 56) if rejected else None
+    return None
