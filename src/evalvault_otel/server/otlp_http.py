@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import EvalVaultError, TooLarge
 from ..ingest import Room
-from ..settings import Settings
+from ..settings import Settings, join_address
 from ..wire.answer import RETRY_AFTER_S, Accepted, Encoding, Failure, failure_body, success_body
 from .keys import presented_key
 from .receiver import LOGS, NOT_SERVED, TRACES, Export, Receiver
@@ -103,7 +103,7 @@ class _Endpoint:
 
 
 def _export(request: Request, encoding: Encoding, signal: str) -> Export:
-    peer = f"{request.client.host}:{request.client.port}" if request.client else ""
+    peer = join_address(request.client.host, request.client.port) if request.client else ""
     content_encoding = request.headers.get("content-encoding", "")
     return Export("http", peer, encoding, content_encoding, presented_key(request.headers.raw), signal)
 
