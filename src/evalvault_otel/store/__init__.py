@@ -14,7 +14,7 @@ def open_store(url: str, pauses: Pauses | None = None, rejects: RejectBounds | N
     """The store for `--db`: a path, `sqlite:///path` or `postgresql://…`. Nothing is contacted yet.
 
     Raises:
-        SettingsError: an address of another kind, or a folder that does not exist.
+        SettingsError: an address of another kind, no file, or a folder that does not exist.
         MissingExtra: PostgreSQL is asked for and its driver is not installed.
     """
     scheme, sep, rest = url.partition("://")
@@ -28,6 +28,11 @@ def open_store(url: str, pauses: Pauses | None = None, rejects: RejectBounds | N
 def _sqlite(path: Path, pauses: Pauses | None, rejects: RejectBounds | None) -> Store:
     from .sqlite import SqliteStore
 
+    # SQLite takes both for databases that nobody else sees and that are gone in the end.
+    if str(path) in {".", ":memory:"}:
+        raise SettingsError("--db must name a file (not :memory:): use a path, sqlite:///path or postgresql://…")
+    if path.is_dir():
+        raise SettingsError(f"--db {path} is a folder: name a file in it")
     if not path.parent.is_dir():
         raise SettingsError(f"--db {path}: the folder {path.parent} does not exist; create it first")
     return SqliteStore(path, pauses, rejects)
