@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from evalvault_otel.errors import InvalidInput, Unavailable
+from evalvault_otel.errors import InvalidInput, SettingsError, Unavailable
 from evalvault_otel.model import Reject
 from evalvault_otel.store import open_store, reminder
 from evalvault_otel.store.postgres_errors import Conflict, repeated, translated
@@ -76,9 +76,16 @@ def test_a_conflict_is_tried_again_a_few_times(conflicts: int, tries: int) -> No
     assert len(done) == tries
 
 
-def test_a_file_that_is_no_database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear Sir or Madam, " * 100)
+    with pytest.raises(SettingsError, match=r"letter.txt is no SQLite database: choose another name"):
+        open_store(str(path))
+
+
+def test_a_file_that_only_begins_as_a_database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_bytes(b"SQLite format 3\0" + b"Dear Sir or Madam, " * 100)
     store = open_store(str(path))
     for _ in range(2):
         with pytest.raises(Unavailable, match=r"file is not a database: .*letter.txt: name another file with --db"):

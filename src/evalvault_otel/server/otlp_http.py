@@ -26,7 +26,10 @@ _SIGNALS: Final = {
 }
 _SERVED: Final = frozenset({TRACES, LOGS})
 _NO_PATH: Final = "OTLP is taken at /v1/traces: set OTEL_EXPORTER_OTLP_ENDPOINT to http://host:port"
-_CORS_HEADERS: Final = ("content-type", "content-encoding", "authorization", "x-api-key", "traceparent", "tracestate")
+_CORS_HEADERS: Final = (
+    *("content-type", "content-encoding", "traceparent", "tracestate"),
+    *("authorization", "x-api-key", "api-key"),
+)
 _CORS_MAX_AGE_S: Final = 7200
 # A client may take longer than the timeout as long as it sends this many bytes a second.
 _LEAST_RATE: Final = 64 * 1024

@@ -43,6 +43,8 @@ class WebServer:
             log_level="warning",
             ws="none",
             server_header=False,
+            # Else anybody on this machine could say with a header that a reject came from somebody else.
+            proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             **(tls or {}),
         )
