@@ -10,6 +10,7 @@ import pytest
 import typer
 from prometheus_client import CollectorRegistry
 
+from evalvault_otel.assembly.finding_codes import CODES
 from evalvault_otel.cli.commands import app
 from evalvault_otel.server.api import create_api
 from evalvault_otel.store import open_store
@@ -79,3 +80,10 @@ def test_api_page_lists_the_routes_that_exist(tmp_path: Path) -> None:
     store.close()
 
     assert listed == set(api.openapi()["paths"])
+
+
+def test_findings_page_lists_the_codes_that_exist() -> None:
+    page = (ROOT / "docs" / "findings.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
+
+    assert listed == [(code, said.severity, said.unknown, said.fix) for code, said in CODES.items()]

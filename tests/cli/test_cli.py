@@ -138,8 +138,10 @@ def test_a_trace_is_shown_as_a_tree(filled: str) -> None:
     said = evalvault("trace", tid(5).upper(), "--db", filled, "--why")
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout.startswith(f"trace {tid(5)}  run {RUN}")
-    lines = {line.split()[0]: line for line in said.stdout.splitlines()[2:]}
+    table, _, reasons = said.stdout.partition("\nwhy ")
+    lines = {line.split()[0]: line for line in table.splitlines()[2:]}
     assert set(lines) == {"input", "query_rewrite", "retrieval", "rerank", "output"}
+    assert reasons.count("\nwhy ") == 4
     assert "error: no closing quote" in lines["query_rewrite"]
     assert "attribute:evalvault.stage.type" in lines["rerank"]
     assert "prompt answer (v1)" in lines["output"]

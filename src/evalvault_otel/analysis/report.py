@@ -15,6 +15,7 @@ from .asset_changes import assets
 from .bottlenecks import bottlenecks, slowest_traces
 from .failing import failing_metrics, recommendations
 from .figures import iso, rounded, share
+from .finding_meanings import meaning_of
 from .playbook import Playbook, load_playbook
 from .report_model import (
     AssetsPart,
@@ -155,8 +156,8 @@ def _odd_example(item: OddRetrieval) -> Example:
 
 
 def _evidence(code: FindingCode) -> EvidencePart:
-    shown = _examples(code.examples)
-    return EvidencePart(code.code, code.severity, code.count, code.traces, code.detail, shown)
+    shown, (unknown, fix) = _examples(code.examples), meaning_of(code.code)
+    return EvidencePart(code.code, code.severity, code.count, code.traces, code.detail, shown, unknown, fix)
 
 
 def _examples(places: Iterable[Place]) -> list[Example]:

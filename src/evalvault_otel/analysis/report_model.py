@@ -222,7 +222,7 @@ class AssetsPart:
 
 @dataclass(frozen=True, slots=True)
 class EvidencePart:
-    """Something that cannot be known or is doubtful, and why."""
+    """Something that cannot be known or is doubtful, and why; `fix` says which setting helps."""
 
     code: str
     severity: str
@@ -230,6 +230,8 @@ class EvidencePart:
     traces: int
     detail: str
     examples: list[Example]
+    unknown: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

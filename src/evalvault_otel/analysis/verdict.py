@@ -255,7 +255,7 @@ def _evidence(facts: Facts) -> Iterable[Problem]:
                 subject=item.code,
                 headline=f"{count(item.traces, 'trace')} with doubtful evidence ({_quoted(item.code)}): "
                 f"{_first_line(item.detail)}.",
-                advice="Until this is settled, figures of these traces may be wrong.",
+                advice=item.fix or "Until this is settled, figures of these traces may be wrong.",
                 impact=_impact("evidence_lost", share(item.traces, facts.run.traces)),
                 examples=item.examples,
             )

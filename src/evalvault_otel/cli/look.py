@@ -7,9 +7,11 @@ import typer
 
 from ..analysis.bottlenecks import in_tree_order
 from ..analysis.figures import duration, iso
+from ..analysis.finding_meanings import meaning_of
 from ..analysis.stage_json import stage_json
+from ..analysis.why import Why, explain
 from ..errors import NotFound
-from ..model import AssetUse, StageEvent
+from ..model import AssetUse, Finding, StageEvent
 from ..store.records import RunFilter
 from .options import AsJson, Db, Limit, reading_store
 from .output import print_json, print_table
@@ -58,8 +60,10 @@ def trace(
     trace_id = trace_id.strip().lower()
     found = store.trace(trace_id)
     stages, uses, findings = store.trace_stages(trace_id), store.asset_uses(trace_id), store.findings(trace_id)
+    reasons = explain(stages, store.spans(trace_id), store.logs(trace_id)) if why else []
     if as_json:
-        print_json({"trace": found, "stages": list(map(stage_json, stages)), "assets": uses, "findings": findings})
+        shown = {"trace": found, "stages": list(map(stage_json, stages)), "assets": uses, "findings": findings}
+        print_json({**shown, "why": reasons} if why else shown)
         return
     typer.echo(f"trace {trace_id}  run {found.run_id or '-'}  {found.span_count} spans  from {iso(found.first_ns)}")
     if not found.assembled:
@@ -67,7 +71,29 @@ def trace(
     columns = ("STAGE", "NAME", "STATUS", "DURATION", "SELF", "SPAN", *(("WHY",) if why else ()), "ASSETS")
     print_table(columns, _stage_lines(stages, uses, why=why), numbers=("DURATION", "SELF"))
     for finding in findings:
-        typer.echo(f"{finding.severity}: {finding.detail}")
+        _say_finding(finding)
+    for reason in reasons:
+        _say_why(reason)
+
+
+def _say_finding(finding: Finding) -> None:
+    unknown, fix = meaning_of(finding.code)
+    typer.echo(f"{finding.severity}: {finding.detail}  [{finding.code}]")
+    if unknown:
+        typer.echo(f"  not known: {unknown}")
+    if fix:
+        typer.echo(f"  fix: {fix}")
+
+
+def _say_why(reason: Why) -> None:
+    typer.echo(f"why {reason.stage_type} {reason.stage_id}")
+    decided = f": {reason.attribute} = {reason.value}" if reason.value is not None else ""
+    typer.echo(f"  type: {reason.type_source}{decided}")
+    typer.echo(f"  run: {reason.run_id}" + (f", from {reason.run_source}" if reason.run_source else ""))
+    if reason.wrapped_span_ids:
+        typer.echo(f"  wraps: {', '.join(reason.wrapped_span_ids)}")
+    for conflict in reason.conflicts:
+        typer.echo(f"  conflict: {conflict}")
 
 
 def _stage_lines(stages: list[StageEvent], uses: list[AssetUse], *, why: bool) -> Iterator[tuple[object, ...]]:

@@ -7,8 +7,10 @@ from typing import Any
 import orjson
 
 from ..analysis.figures import iso, rounded
+from ..analysis.finding_meanings import CodeJson
 from ..analysis.reject_json import RejectJson
 from ..analysis.stage_json import StageJson
+from ..analysis.why import Why
 from ..model import LogEvent
 from ..store.records import Run
 from ..values import plain_json
@@ -118,7 +120,7 @@ class AssetJson:
 
 @dataclass(frozen=True, slots=True)
 class FindingJson:
-    """Something to know about a trace."""
+    """Something to know about a trace: what happened, what cannot be known because of it, and what fixes it."""
 
     code: str
     severity: str
@@ -126,6 +128,15 @@ class FindingJson:
     run_id: str
     stage_id: str | None
     span_id: str | None
+    unknown: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindingCodes:
+    """Every code that a finding can have."""
+
+    codes: Sequence[CodeJson]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +159,8 @@ class LogEventJson:
 class TraceJson:
     """A trace: its stages from the top down, what they used, what to know.
 
-    `assembled` is false until its spans were turned into stages for the first time. `spans` holds the archived spans as
+    `assembled` is false until its spans were turned into stages for the first time. `why` says of each stage what made
+    it what it is, when that was asked for. `spans` holds the archived spans as
     OTLP/JSON (`{"resourceSpans": […]}`) when they were asked for, `log_events` those that came as log records.
     """
 
@@ -165,6 +177,7 @@ class TraceJson:
     stages: Sequence[TreeStage]
     assets: Sequence[AssetJson]
     findings: Sequence[FindingJson]
+    why: Sequence[Why] | None = None
     spans: Any = None
     log_events: Sequence[LogEventJson] | None = None
 

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from ..analysis.bottlenecks import in_tree_order
 from ..analysis.figures import iso, nanoseconds
+from ..analysis.finding_meanings import all_codes, meaning_of
 from ..analysis.metrics import RunMetrics, run_metrics
 from ..analysis.reject_json import RejectDetailJson, reject_detail_json, reject_json
 from ..analysis.render import to_json, to_markdown
@@ -21,6 +22,7 @@ from ..analysis.report_model import DebugReport
 from ..analysis.stage_json import stage_json
 from ..analysis.summary import Summary, summarize
 from ..analysis.thresholds import load_limits
+from ..analysis.why import explain
 from ..model import AssetUse, Finding
 from ..store import Store
 from ..store.records import MetricFilter, RejectFilter, RunFilter, StageFilter, Trace
@@ -28,6 +30,7 @@ from ..wire import otlp_json
 from .api_models import (
     AssetJson,
     EventList,
+    FindingCodes,
     FindingJson,
     RejectList,
     RunJson,
@@ -142,15 +145,25 @@ def trace(
     store: StoreOf,
     trace_id: str,
     spans: Annotated[bool, Query(description="add the archived spans, as OTLP/JSON, and log events")] = False,  # noqa: FBT002 - a query parameter
+    why: Annotated[bool, Query(description="add what made each stage what it is")] = False,  # noqa: FBT002 - a query parameter
 ) -> Response:
     """The stage tree, asset uses and findings of a trace."""
     trace_id = trace_id.lower()
     found = store.trace(trace_id)
     shown = _trace_json(store, found)
+    if why:
+        stages = store.trace_stages(trace_id)
+        shown = replace(shown, why=explain(stages, store.spans(trace_id), store.logs(trace_id)))
     if spans:
         archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id)))
         shown = replace(shown, spans=archive, log_events=list(map(log_event_json, store.logs(trace_id))))
     return _json(shown)
+
+
+@router.get("/findings/codes", response_model=FindingCodes, summary="What the codes of findings mean")
+def finding_codes() -> Response:
+    """For each code: how grave it is, what cannot be known because of it, and the setting that fixes it."""
+    return _json(FindingCodes(all_codes()))
 
 
 @router.get("/rejects", response_model=RejectList, summary="What could not be stored, the latest first")
@@ -211,6 +224,5 @@ def _asset_json(use: AssetUse) -> AssetJson:
 
 
 def _finding_json(finding: Finding) -> FindingJson:
-    return FindingJson(
-        finding.code, finding.severity, finding.detail, finding.run_id, finding.stage_id, finding.span_id
-    )
+    said = (finding.code, finding.severity, finding.detail, finding.run_id, finding.stage_id, finding.span_id)
+    return FindingJson(*said, *meaning_of(finding.code))

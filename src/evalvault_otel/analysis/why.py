@@ -1,0 +1,72 @@
+"""Why each stage of a trace is what it is: its rule, the attribute and value that decided, its run, its conflicts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..assembly.explain import Reasons, reasons
+from ..model import LogEvent, Span, StageEvent
+from ..values import plain_json
+
+_ATTRIBUTE: Final = re.compile(r"(?:attribute|rule:\w+):([^\s,:]+)$")
+_BY_NAME: Final = re.compile(r"(?:^|\s)heuristic:")
+_MAX_VALUE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """`attribute` and `value` (as JSON, cut to 200 characters) decided the type; None where it follows from others.
+
+    `attribute` is `name` where the name of the span decided. `run_source` says in words where the run id comes from;
+    None when the spans of the trace are not in the archive.
+    """
+
+    stage_id: str
+    stage_type: str
+    type_source: str
+    attribute: str | None
+    value: str | None
+    wrapped_span_ids: tuple[str, ...]
+    run_id: str
+    run_source: str | None
+    conflicts: tuple[str, ...]
+
+
+def explain(stages: Sequence[StageEvent], spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> list[Why]:
+    """A `Why` per stage, in the order of the stages, from the archived spans of their trace."""
+    by_id = {span.span_id: span for span in spans}
+    known = reasons(spans, logs)
+    return [_why(stage, by_id, known) for stage in stages]
+
+
+def _why(stage: StageEvent, spans: Mapping[str, Span], known: Mapping[str, Reasons]) -> Why:
+    span = spans.get(stage.span_id or "")
+    attribute, value = _decided(stage.type_source, span)
+    said = known.get(stage.span_id or "")
+    members = () if stage.derived else (stage.span_id or "", *stage.wrapped_span_ids)
+    return Why(
+        stage_id=stage.stage_id,
+        stage_type=stage.stage_type,
+        type_source=stage.type_source,
+        attribute=attribute,
+        value=value,
+        wrapped_span_ids=stage.wrapped_span_ids,
+        run_id=stage.run_id,
+        run_source=said.run_source if said else None,
+        conflicts=tuple(text for member in members if member in known for text in known[member].conflicts),
+    )
+
+
+def _decided(type_source: str, span: Span | None) -> tuple[str | None, str | None]:
+    if _BY_NAME.search(type_source):
+        return "name", None if span is None else _short(span.name)
+    found = _ATTRIBUTE.search(type_source)
+    if found is None:
+        return None, None
+    key = found[1]
+    return key, _short(span.attributes[key]) if span is not None and key in span.attributes else None
+
+
+def _short(value: object) -> str:
+    return plain_json(value)[:_MAX_VALUE]

@@ -1,0 +1,64 @@
+"""Why a span belongs to its run, and on what its conventions disagree: the spans of a trace in, reasons out.
+
+For people who ask about one trace; nothing of this is stored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..conventions.reading import DIALECTS
+from ..conventions.rules import Part
+from ..model import LogEvent, Span
+from . import context, log_events, nodes
+from .nodes import Node, Tree
+
+# In the order in which they count.
+_RUN_FIELDS = ("run_id", "associated_run_id")
+_KEYS = {
+    name: tuple(
+        rule.key for dialect in DIALECTS for rule in dialect.rules if rule.part is Part.CONTEXT and rule.name == name
+    )
+    for name in _RUN_FIELDS
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Where the run id of a span comes from, in words, and the disagreements of conventions on it."""
+
+    run_source: str
+    conflicts: tuple[str, ...]
+
+
+def reasons(spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> dict[str, Reasons]:
+    """Reasons by span id; empty for no spans."""
+    if not spans:
+        return {}
+    whole = log_events.merged(spans, logs)[0] if logs else spans
+    tree = nodes.build(whole)
+    context.resolve(tree, [])
+    return {node.span.span_id: Reasons(_run_source(node, tree), _conflicts(node)) for node in tree.nodes}
+
+
+def _conflicts(node: Node) -> tuple[str, ...]:
+    return (node.reading.conflict,) if node.reading.conflict else ()
+
+
+def _run_source(node: Node, tree: Tree) -> str:
+    name = next((name for name in _RUN_FIELDS if node.context.get(name)), None)
+    if name is None:
+        return "no span names a run: service and UTC day of the trace"
+    above: Node | None = node
+    while above is not None:
+        if name in above.reading.context:
+            place = "this span" if above is node else f"span {above.span.span_id} above"
+            return f"{_key(above, name)} of {place}"
+        above = above.parent
+    said = next((other for other in tree.nodes if name in other.reading.context), None)
+    if said is not None and said.reading.context[name] == node.context[name]:
+        return f"{_key(said, name)} of span {said.span.span_id}, on which the trace agrees"
+    return "the resource"
+
+
+def _key(node: Node, name: str) -> str:
+    return next((key for key in _KEYS[name] if key in node.span.attributes), name)
