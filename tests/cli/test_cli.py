@@ -76,6 +76,8 @@ def test_all_commands_are_there() -> None:
         ("db", "prune"),
         ("debug", "report"),
         ("demo",),
+        ("doctor",),
+        ("doctor",),
         ("keys", "create"),
         ("keys", "list"),
         ("rejects",),

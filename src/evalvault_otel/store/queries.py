@@ -1,6 +1,6 @@
 """The reads of a store, over SQL: the statements are in `sql/`, the conversion of rows in `read_rows`."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -11,6 +11,7 @@ from ..errors import NotFound
 from ..model import AssetUse, Finding, StageEvent
 from . import cursor as cursors
 from . import read_rows as rows
+from .diagnosis import SqlDiagnosis
 from .named_sql import statement
 from .reads import Queries
 from .records import (
@@ -49,7 +50,7 @@ _MAX_ID: Final = 2**63 - 1
 _REJECT_HEAD: Final = 512
 
 
-class SqlQueries(ABC):
+class SqlQueries(SqlDiagnosis):
     """`Queries` for a database that gives `dialect` and `_fetch`. See `Queries` for what each method promises."""
 
     dialect: str

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..model import AssetUse, Finding, StageEvent
+from .diagnosis import Diagnosis
 from .records import (
     AssetVersion,
     ChangedAsset,
@@ -35,7 +36,7 @@ from .records import (
 )
 
 
-class Queries(Protocol):
+class Queries(Diagnosis, Protocol):
     """The reading half of a store."""
 
     def runs(self, wanted: RunFilter, limit: int, cursor: str | None = None) -> Page[Run]:

@@ -394,3 +394,10 @@ SELECT run_id FROM run WHERE {of_listed_runs} AND {no_trace} ORDER BY run_id {fo
 
 -- name: delete_empty_runs
 DELETE FROM run WHERE {of_listed_runs} AND {no_trace} RETURNING 1
+
+-- name: recent_traces
+SELECT trace_id, span_count, received_ns FROM trace
+WHERE span_count > 0
+AND received_ns >= :since_ns -- if since_ns
+ORDER BY received_ns DESC, trace_id
+LIMIT :limit
