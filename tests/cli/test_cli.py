@@ -19,6 +19,7 @@ from evalvault_otel.cli.commands import app
 from evalvault_otel.cli.serve import without_password
 from evalvault_otel.store import open_store
 from tests.support.stages import PLANTED_TRACES, RUN, planted_run, save, tid
+from tests.support.traces import TRACE_ID, batches, kind
 
 DEAD = "postgresql://nobody:secret@127.0.0.1:1/nothing"
 Said = subprocess.CompletedProcess[str]
@@ -134,6 +135,24 @@ def test_runs_of_another_kind_are_left_out(filled: str) -> None:
 def test_the_database_of_the_environment_is_used(filled: str, tmp_path: Path) -> None:
     assert RUN in evalvault("runs", cwd=tmp_path, EVALVAULT_DB=filled).stdout
     assert evalvault("runs", "--db", str(tmp_path / "none.db"), EVALVAULT_DB=filled).returncode == 3
+
+
+def test_a_trace_says_why_and_what_fixes_its_findings(db_url: str) -> None:
+    spans = [kind(1, 0, "LLM", {"evalvault.stage.type": "rerank", "evalvault.run.id": "r"}, dropped_events=2)]
+    with closing(open_store(db_url)) as store:
+        store.migrate()
+        store.write(batches(*spans), [], 1)
+    said = evalvault("trace", TRACE_ID, "--db", db_url, "--why").stdout
+    assert "warning: The SDK dropped 2 events of span 0000000000000001" in said
+    assert "\n  fix: Set OTEL_SPAN_EVENT_COUNT_LIMIT=1000" in said
+    why = said.partition("\nwhy rerank 0000000000000001\n")[2]
+    assert why.splitlines()[:2] == [
+        '  type: attribute:evalvault.stage.type: evalvault.stage.type = "rerank"',
+        "  run: r, from evalvault.run.id of this span",
+    ]
+    assert "  conflict: evalvault.stage.type says rerank, openinference.span.kind says generation" in why
+    shown = orjson.loads(evalvault("trace", TRACE_ID, "--db", db_url, "--why", "--json").stdout)
+    assert [(why["attribute"], why["value"]) for why in shown["why"]] == [("evalvault.stage.type", '"rerank"')]
 
 
 def test_a_trace_is_shown_as_a_tree(filled: str) -> None:

@@ -26,7 +26,7 @@ from evalvault_otel.server.api_models import ApiError, EventList, Index, RunJson
 from evalvault_otel.store import Store, TraceBatch, open_store
 from evalvault_otel.wire import otlp_json
 from tests.support.stages import RUN, assembly, planted_run, save, stage, tid, use
-from tests.support.traces import log, sid, span
+from tests.support.traces import batches, log, sid, span
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,20 @@ class TestAnswers:
         assert [(asset["stage_id"], asset["name"], asset["version"]) for asset in trace["assets"]] == [
             ("t1-s2", "docs", "7")
         ]
-        assert trace["findings"][0]["code"] == "no_root"
+        (said,) = trace["findings"]
+        (meant,) = [item for item in api.get("/api/findings/codes").json["codes"] if item["code"] == "no_root"]
+        assert said["code"] == "no_root"
+        assert (said["unknown"], said["fix"]) == (meant["unknown"], meant["fix"])
+        assert "parentbased_always_on" in said["fix"]
+        assert trace["why"] is None
         assert (trace["spans"], trace["log_events"]) == (None, None)
+
+    def test_why_a_stage_is_what_it_is(self, api: Api, store: Store) -> None:
+        spans = [span(1, 0, {"evalvault.stage.type": "tool", "evalvault.run.id": RUN}, trace_id=tid(9))]
+        store.write(batches(*spans), [], 1)
+        (why,) = api.get(f"/api/traces/{tid(9)}?why=true").json["why"]
+        assert (why["attribute"], why["value"]) == ("evalvault.stage.type", '"tool"')
+        assert (why["run_id"], why["run_source"]) == (RUN, "evalvault.run.id of this span")
 
     def test_log_events_are_shown_beside_the_archived_spans(self, api: Api, store: Store) -> None:
         said = {"evalvault.asset.kind": "prompt", "nan": float("nan")}

@@ -225,7 +225,8 @@ def _get(target: Target, path: str, access: Access) -> tuple[int, dict[str, Any]
         answer = orjson.loads(body)
     except ValueError:
         answer = None
-    if not isinstance(answer, dict) or status not in {_OK, _NOT_FOUND}:
+    known = isinstance(answer, dict) and (status == _OK or (status == _NOT_FOUND and "error" in answer))
+    if not known:
         return status, {}, f"{target.address} is not the query API (HTTP {status}): name it with --api"
     return status, answer, ""
 
