@@ -8,12 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..model import Attributes, Span, Value
-from . import evalvault, genai, heuristics, openinference
+from . import evalvault, genai, heuristics, openinference, openragtrace, traceloop
+from .coerce import parse_json
 from .plan import Plan, Source, Tables
 from .rules import STRUCTURAL, Dialect, Naming
 
 # By rank (conventions, "precedence").
-DIALECTS: tuple[Dialect, ...] = (evalvault.DIALECT, openinference.DIALECT, genai.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (
+    evalvault.DIALECT,
+    openragtrace.DIALECT,
+    openinference.DIALECT,
+    genai.DIALECT,
+    traceloop.DIALECT,
+)
 
 # Plans for unusual spans are made anew: what is kept must stay small, whatever is sent.
 _MAX_PLANS = 4096
@@ -62,7 +69,7 @@ class Conventions:
         self.dialects = dialects
         self._tables = Tables(dialects)
         self._plans: dict[tuple[str, ...], Plan] = {}
-        self._of_events = tuple(dialect.of_events for dialect in dialects if dialect.of_events)
+        self._of_events = [(dialect.event_names, dialect.of_events) for dialect in dialects if dialect.of_events]
         self._namings = [
             (rank + len(dialects) * naming.weak, naming)
             for rank, dialect in enumerate(dialects)
@@ -74,9 +81,10 @@ class Conventions:
         """Everything the conventions make of `span`. Pure; never raises, whatever the attributes hold."""
         attributes = span.attributes
         if span.events:
-            for of_events in self._of_events:
-                if content := of_events(span.events):
-                    attributes = {**content, **attributes}
+            names = {event.name for event in span.events}
+            for told_by, of_events in self._of_events:
+                if not told_by.isdisjoint(names):
+                    attributes = {**of_events(span.events), **attributes}
         plan = self._plan(attributes)
         reading = Reading(None, "", explicit=False, conventions=plan.seen)
         self._classify(span, attributes, plan, reading)
@@ -222,9 +230,10 @@ def _guess(span: Span, attributes: Attributes, plan: Plan, reading: Reading, *, 
 
 def _items(value: Value) -> dict[int, dict[str, Value]]:
     """A list of maps as the items of a flattened list."""
-    if not isinstance(value, list):
+    found = parse_json(value)
+    if not isinstance(found, list):
         return {}
-    return {index: _flattened(item) for index, item in enumerate(value) if isinstance(item, dict)}
+    return {index: _flattened(item) for index, item in enumerate(found) if isinstance(item, dict)}
 
 
 def _flattened(item: Mapping[str, Value]) -> dict[str, Value]:
