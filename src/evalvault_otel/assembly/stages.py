@@ -219,9 +219,11 @@ def _payload_ref(node: Node, side: str) -> PayloadRef | None:
     if isinstance(said, str):
         return PayloadRef.parse(said)
     if side not in identity:
-        return PayloadRef("span", side, "json") if f"{side}_messages" in identity else None
-    kind = "json" if "json" in str(identity.get(f"{side}_type", "")) else "text"
-    return PayloadRef("span", side, kind)
+        return _REFS[side, "json"] if f"{side}_messages" in identity else None
+    return _REFS[side, "json" if "json" in str(identity.get(f"{side}_type", "")) else "text"]
+
+
+_REFS = {(side, kind): PayloadRef("span", side, kind) for side in ("input", "output") for kind in ("json", "text")}
 
 
 def _shortened(attributes: Mapping[str, Value]) -> dict[str, Any]:

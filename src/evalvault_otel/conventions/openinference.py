@@ -81,6 +81,9 @@ def _ordered(items: _Items) -> list[dict[str, Value]]:
 
 
 def _document_id(document: Mapping[str, Value]) -> str | None:
+    found = text(document.get("document.id"))
+    if found:
+        return found
     short = {key.removeprefix("document."): value for key, value in document.items()}
     if not visible(short.get("content")):
         short.pop("content", None)

@@ -69,7 +69,8 @@ class Conventions:
         self.dialects = dialects
         self._tables = Tables(dialects)
         self._plans: dict[tuple[str, ...], Plan] = {}
-        self._of_events = [(dialect.event_names, dialect.of_events) for dialect in dialects if dialect.of_events]
+        self._of_events = [dialect.of_events for dialect in dialects if dialect.of_events]
+        self._event_names = frozenset(name for dialect in dialects for name in dialect.event_names)
         self._namings = [
             (rank + len(dialects) * naming.weak, naming)
             for rank, dialect in enumerate(dialects)
@@ -81,10 +82,10 @@ class Conventions:
         """Everything the conventions make of `span`. Pure; never raises, whatever the attributes hold."""
         attributes = span.attributes
         if span.events:
-            names = {event.name for event in span.events}
-            for told_by, of_events in self._of_events:
-                if not told_by.isdisjoint(names):
-                    attributes = {**of_events(span.events), **attributes}
+            for event in span.events:
+                if event.name in self._event_names:
+                    attributes = self._with_events(span)
+                    break
         plan = self._plan(attributes)
         reading = Reading(None, "", explicit=False, conventions=plan.seen)
         self._classify(span, attributes, plan, reading)
@@ -98,6 +99,13 @@ class Conventions:
                 for name, value in derive(attributes, reading.stage_type, reading.fields).items():
                     reading.fields.setdefault(name, value)
         return reading
+
+    def _with_events(self, span: Span) -> Attributes:
+        """The attributes of a span, and those that its events carry for it."""
+        attributes = dict(span.attributes)
+        for of_events in self._of_events:
+            attributes = {**of_events(span.events), **attributes}
+        return attributes
 
     def _plan(self, attributes: Attributes) -> Plan:
         keys = tuple(attributes)
