@@ -50,6 +50,15 @@ def test_where_the_run_comes_from() -> None:
     assert (associated.run_id, associated.run_source) == ("m", "metadata of this span")
 
 
+def test_a_guess_by_name_says_the_name_and_one_by_fields_no_attribute() -> None:
+    task = {"traceloop.span.kind": "task", "traceloop.entity.name": "rerank_documents"}
+
+    found = why([stage(1, 0, "agent"), span(2, 1, task, name="rerank_documents.task")])[sid(2)]
+
+    assert found.type_source.startswith("heuristic:")
+    assert (found.attribute, found.value) == ("name", '"rerank_documents.task"')
+
+
 def test_conflicts_and_wrapped_spans() -> None:
     spans = [kind(1, 0, "LLM", {"evalvault.stage.type": "rerank"}), kind(2, 1, "RERANKER")]
 

@@ -176,6 +176,18 @@ def test_names_that_were_replaced_are_listed_once() -> None:
     assert said.count("gen_ai.usage.prompt_tokens") == 1
 
 
+def test_a_disagreement_on_many_spans_is_one_finding() -> None:
+    spans = [stage(1, 0, "agent")] + [
+        stage(n, 1, "rerank", {"evalvault.rerank.input.count": n, "reranker.top_k": 3, "evalvault.retrieval.top_k": n})
+        for n in range(4, 60)
+    ]
+
+    said = found(spans)["convention_conflict"].detail
+
+    assert "evalvault.retrieval.top_k says 4, reranker.top_k says 3 for top_k" in said
+    assert "and 51 more" in said
+
+
 # Times and calls.
 
 

@@ -78,7 +78,6 @@ def test_all_commands_are_there() -> None:
         ("debug", "report"),
         ("demo",),
         ("doctor",),
-        ("doctor",),
         ("keys", "create"),
         ("keys", "list"),
         ("rejects",),

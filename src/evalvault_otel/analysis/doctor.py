@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..assembly.finding_codes import WARNING
+from ..assembly.span_findings import parties
 from ..conventions.deprecated import DEPRECATED
-from ..conventions.reading import read
+from ..conventions.reading import DEFAULT
 from ..model import Finding, Scope, Span, StageEvent
 from ..store import Store
 from ..store.diagnosis import RecentTrace
@@ -72,7 +73,7 @@ class _Scope:
     spans: int = 0
     keys: Counter[str] = field(default_factory=Counter)
     conventions: Counter[str] = field(default_factory=Counter)
-    conflicts: Counter[str] = field(default_factory=Counter)
+    conflicts: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, span: Span) -> None:
         """Count a span."""
@@ -82,9 +83,8 @@ class _Scope:
         self.schema_urls |= {url for url in (span.scope.schema_url, resource.schema_url) if url}
         self.keys.update(span.attributes.keys())
         self.conventions.update({name for name in map(convention_of, span.attributes) if name})
-        conflict = read(span, is_root=not span.parent_span_id).conflict
-        if conflict:
-            self.conflicts[conflict] += 1
+        for conflict in DEFAULT.read(span, is_root=not span.parent_span_id).conflicts:
+            self.conflicts.setdefault(parties(conflict), []).append(conflict)
 
     def part(self) -> ScopePart:
         """What is told of it."""
@@ -103,7 +103,7 @@ class _Scope:
             generation=generation(self.keys),
             deprecated=[Counted(key, count, DEPRECATED[key]) for key, count in _ordered(old)],
             unknown=[Counted(key, count, meant(key)) for key, count in _ordered(unknown)[:_SHOWN]],
-            conflicts=_most(self.conflicts),
+            conflicts=[Counted(said[0], len(said)) for said in self.conflicts.values()][:_SHOWN],
         )
 
 

@@ -29,7 +29,14 @@ _MACHINERY: Final = (
     *("tls.", "dns.", "graphql.", "peer.", "sampling.", "openinference.", "app.", "browser.", "log."),
 )
 _CLAIMED: Final = frozenset(
-    key for d in DIALECTS for key in (*(rule.key for rule in d.rules), *(typing.key for typing in d.typings))
+    key
+    for dialect in DIALECTS
+    for key in (
+        *(rule.key for rule in dialect.rules),
+        *(typing.key for typing in dialect.typings),
+        *dialect.wrappers,
+        *(prefix.rstrip(".") for prefix in dialect.flattened),
+    )
 )
 _LISTS: Final = tuple(prefix for dialect in DIALECTS for prefix in dialect.flattened)
 _NUMBER: Final = re.compile(r"\.\d+(?=\.|$)")

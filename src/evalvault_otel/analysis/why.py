@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..assembly.explain import Reasons, reasons
+from ..conventions.reading import DEFAULT, Conventions
 from ..model import LogEvent, Span, StageEvent
 from ..values import plain_json
 
-_ATTRIBUTE: Final = re.compile(r"(?:attribute|rule:\w+):([^\s,:]+)$")
-_BY_NAME: Final = re.compile(r"(?:^|\s)heuristic:")
+# Guessed from a name; `heuristic:has_…` from the fields that are there.
+_BY_NAME: Final = re.compile(r"(?:^|\s)heuristic:(?!has_)")
 _MAX_VALUE: Final = 200
 
 
@@ -33,10 +34,15 @@ class Why:
     conflicts: tuple[str, ...]
 
 
-def explain(stages: Sequence[StageEvent], spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> list[Why]:
+def explain(
+    stages: Sequence[StageEvent],
+    spans: Sequence[Span],
+    logs: Sequence[LogEvent] = (),
+    conventions: Conventions = DEFAULT,
+) -> list[Why]:
     """A `Why` per stage, in the order of the stages, from the archived spans of their trace."""
     by_id = {span.span_id: span for span in spans}
-    known = reasons(spans, logs)
+    known = reasons(spans, logs, conventions)
     return [_why(stage, by_id, known) for stage in stages]
 
 
@@ -59,13 +65,13 @@ def _why(stage: StageEvent, spans: Mapping[str, Span], known: Mapping[str, Reaso
 
 
 def _decided(type_source: str, span: Span | None) -> tuple[str | None, str | None]:
+    """The attribute at the end of the source (`attribute:KEY`, or a rule and its key), or the name that was read."""
     if _BY_NAME.search(type_source):
         return "name", None if span is None else _short(span.name)
-    found = _ATTRIBUTE.search(type_source)
-    if found is None:
-        return None, None
-    key = found[1]
-    return key, _short(span.attributes[key]) if span is not None and key in span.attributes else None
+    key = type_source.rpartition(":")[2]
+    if span is not None and key in span.attributes:
+        return key, _short(span.attributes[key])
+    return (key if "attribute:" in type_source else None), None
 
 
 def _short(value: object) -> str:

@@ -6,7 +6,7 @@ For people who ask about one trace; nothing of this is stored.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..conventions.reading import DIALECTS
+from ..conventions.reading import DEFAULT, DIALECTS, Conventions
 from ..conventions.rules import Part
 from ..model import LogEvent, Span
 from . import context, log_events, nodes
@@ -30,18 +30,16 @@ class Reasons:
     conflicts: tuple[str, ...]
 
 
-def reasons(spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> dict[str, Reasons]:
+def reasons(
+    spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: Conventions = DEFAULT
+) -> dict[str, Reasons]:
     """Reasons by span id; empty for no spans."""
     if not spans:
         return {}
     whole = log_events.merged(spans, logs)[0] if logs else spans
-    tree = nodes.build(whole)
+    tree = nodes.build(whole, conventions)
     context.resolve(tree, [])
-    return {node.span.span_id: Reasons(_run_source(node, tree), _conflicts(node)) for node in tree.nodes}
-
-
-def _conflicts(node: Node) -> tuple[str, ...]:
-    return (node.reading.conflict,) if node.reading.conflict else ()
+    return {node.span.span_id: Reasons(_run_source(node, tree), tuple(node.reading.conflicts)) for node in tree.nodes}
 
 
 def _run_source(node: Node, tree: Tree) -> str:

@@ -158,7 +158,7 @@ CODES: Final[dict[str, FindingMeaning]] = {
         "Conventions disagree on {spans}: {detail}.",
         "Which of them is right. The one that ranks higher was taken.",
         "Use one instrumentation per library, or set `evalvault.stage.type` where you know better.",
-        cause="detail",
+        cause="between",
     ),
     "deprecated_names": FindingMeaning(
         INFO,

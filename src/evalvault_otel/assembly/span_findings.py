@@ -3,6 +3,7 @@
 Called for every span, so the loop asks cheap questions first; whatever costs more runs only where there is trouble.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ from .nodes import Node
 
 Note = tuple[str, Node, dict[str, object]]
 
+_SAYS: Final = re.compile(r"(\S+) says ")
 _LATEST_NS: Final = 1 << 63
 _MS: Final = 1_000_000
 # SDKs in browsers and Node round to milliseconds, and processes of one host differ by less.
@@ -48,13 +50,14 @@ def _of_contents(nodes: Sequence[Node]) -> Iterator[Note]:
     for node in nodes:
         span = node.span
         attributes = span.attributes
-        if node.reading.conflict:
-            yield "convention_conflict", node, {"detail": node.reading.conflict}
+        for conflict in node.reading.conflicts:
+            yield "convention_conflict", node, {"detail": conflict, "between": parties(conflict)}
         if len(attributes) == _DEFAULT_LIMIT and not span.dropped_attributes:
             yield "attribute_limit_reached", node, {}
         if not _REPLACED.isdisjoint(attributes):
             yield from _deprecated(node)
-        if REDACTED in attributes.values():
+        # What is hidden in lists spread over keys is not in `hidden`; such lists are of stages that have rules here.
+        if node.reading.hidden or (node.stage_type in _OF_STAGE and REDACTED in attributes.values()):
             yield from _redacted(node)
         for event in span.events:
             if event.dropped_attributes:
@@ -82,6 +85,11 @@ def time_problem(node: Node) -> str | None:
     if not has_time(span.end_ns):
         return "has no valid end time"
     return "ends before it starts" if span.end_ns < span.start_ns else None
+
+
+def parties(conflict: str) -> str:
+    """Which attributes disagree, without what they say: the same for every span of an instrumentation."""
+    return " and ".join(_SAYS.findall(conflict))
 
 
 def _missing(node: Node) -> Iterator[Note]:

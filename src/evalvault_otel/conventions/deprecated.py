@@ -25,7 +25,6 @@ DEPRECATED: Final[dict[str, str]] = {
     "llm.usage.prompt_tokens": "gen_ai.usage.input_tokens",
     "llm.usage.completion_tokens": "gen_ai.usage.output_tokens",
     "llm.usage.total_tokens": "gen_ai.usage.total_tokens",
-    "llm.temperature": "gen_ai.request.temperature",
     "llm.top_k": "gen_ai.request.top_k",
     "llm.top_p": "gen_ai.request.top_p",
     "traceloop.correlation.id": "traceloop.association.properties",

@@ -87,7 +87,7 @@ _FIELDS = _rules(
     ("classification.confidence", "confidence", number),
 )
 
-DIALECT = Dialect(
+DIALECT: Dialect = Dialect(
     name="evalvault",
     typings=(Typing(STAGE_TYPE, parse=stage_type),),
     rules=(*_IDENTITY, *_CONTEXT, *_FIELDS),

@@ -24,7 +24,7 @@ from .rejecting import RejectBounds
 from .rows import Table
 
 # Version of conventions and assembly rules that made the derived rows; raise it when they change.
-MAPPING_VERSION = 2
+MAPPING_VERSION = 3
 
 _MAX_KNOWN = 100_000
 
