@@ -17,7 +17,7 @@ class _Wanted:
 
 
 def _attribute(name: str, remedy: str) -> _Wanted:
-    return _Wanted(name, lambda stage: stage.attributes.get(name) not in (None, "", []), remedy)
+    return _Wanted(name, lambda stage: stage.attributes.get(name) not in (None, ""), remedy)
 
 
 _CONTENT: Final = (
