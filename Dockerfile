@@ -21,6 +21,7 @@ RUN mkdir evalvault-spool
 # trusted. Publish the ports on loopback only, as docker-compose.yml does, or set EVALVAULT_API_KEYS.
 ENV EVALVAULT_GRPC=0.0.0.0:4317 EVALVAULT_HTTP=0.0.0.0:4318 EVALVAULT_API=0.0.0.0:8000 EVALVAULT_INSECURE=true
 EXPOSE 4317 4318 8000
+# With TLS: `--no-healthcheck`, or one of your own over https.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
 CMD ["evalvault-otel", "serve"]

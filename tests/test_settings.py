@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalvault_otel.errors import SettingsError
-from evalvault_otel.settings import MIB, Settings, is_loopback, load, split_address
+from evalvault_otel.settings import MIB, Settings, is_loopback, join_address, load, split_address
 from tests.support.strategies import bounded
 
 DEFAULTS = Settings()
@@ -151,6 +151,12 @@ def test_delays_and_rates_are_not_negative(name: str) -> None:
         load({name: -1.0}, {})
 
 
+def test_the_largest_request_fits_what_grpc_can_count() -> None:
+    assert load({"max_request_bytes": 2**31 - 1}, {}).max_request_bytes == 2**31 - 1
+    with pytest.raises(SettingsError, match=f"{_named('max_request_bytes')} must be at most 2147483647"):
+        load({"max_request_bytes": 2**31}, {})
+
+
 def test_other_signals_are_rejected_or_discarded() -> None:
     with pytest.raises(SettingsError, match=f"{_named('other_signals')} must be reject or discard, not 'keep'"):
         load({"other_signals": "keep"}, {})
@@ -194,6 +200,12 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         split_address(address)
 
 
+@pytest.mark.parametrize("address", ["::1:4317", "::1", ":::4317", "[::1:4317", "2001:db8::1:4317"])
+def test_an_ipv6_host_needs_its_brackets(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"brackets, for example \[::1\]:4317"):
+        split_address(address)
+
+
 @settings(bounded, max_examples=200)
 @given(st.text(max_size=20) | st.from_regex(r"\S{0,5}:\d{0,6}"))
 def test_any_text_is_an_address_or_refused(text: str) -> None:
@@ -203,6 +215,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
         return
     assert host
     assert 0 <= port <= 65535
+    assert split_address(join_address(host, port)) == (host, port)
 
 
 @pytest.mark.parametrize(

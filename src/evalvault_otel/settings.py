@@ -11,6 +11,8 @@ from .errors import SettingsError
 
 MIB = 1024 * 1024
 _MAX_PORT = 65535
+# gRPC keeps the limit in 32 bits.
+_MAX_REQUEST_BYTES = 2**31 - 1
 
 
 def _setting(default: Any, env: str, doc: str, *, secret: bool = False) -> Any:
@@ -123,6 +125,10 @@ class Settings:
         for name in ("commit_delay_ms", "rate_requests", "rate_bytes"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"{_named(name)} must not be negative, not {getattr(self, name)}")
+        if self.max_request_bytes > _MAX_REQUEST_BYTES:
+            raise SettingsError(
+                f"{_named('max_request_bytes')} must be at most {_MAX_REQUEST_BYTES}, not {self.max_request_bytes}"
+            )
         if self.other_signals not in {"reject", "discard"}:
             raise SettingsError(f"{_named('other_signals')} must be reject or discard, not {self.other_signals!r}")
 
@@ -200,7 +206,14 @@ def split_address(address: str) -> tuple[str, int]:
     host, sep, port = address.rpartition(":")
     if not sep or not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
         raise SettingsError(f"{address!r} is not an address: use host:port, for example 127.0.0.1:4317")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise SettingsError(f"{address!r} is not an address: an IPv6 host stands in brackets, for example [::1]:4317")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """`host:port`, with an IPv6 host in brackets: the reverse of `split_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from evalvault_otel import __version__
 from evalvault_otel.cli.commands import app
+from evalvault_otel.cli.serve import without_password
 from evalvault_otel.store import open_store
 from tests.support.stages import PLANTED_TRACES, RUN, planted_run, save, tid
 
@@ -235,6 +236,38 @@ def test_a_database_that_cannot_be_meant_is_2(url: str) -> None:
     said = evalvault("runs", "--db", url)
     assert said.returncode == 2
     assert url.rpartition("/")[0] in error_of(said)
+
+
+@pytest.mark.parametrize("url", ["", ":memory:", "sqlite://", "sqlite:///:memory:", "."])
+def test_serving_needs_a_file_that_stays(tmp_path: Path, url: str) -> None:
+    # For SQLite these are databases that end with their connection: what was acknowledged would be lost.
+    said = evalvault("serve", "--db", url, "--grpc", ":0", "--http", ":0", "--api", ":0", cwd=tmp_path)
+    assert said.returncode == 2
+    assert "--db must name a file" in error_of(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_database(tmp_path: Path) -> None:
+    said = evalvault("serve", "--db", str(tmp_path), "--grpc", ":0", "--http", ":0", "--api", ":0")
+    assert said.returncode == 2
+    assert f"--db {tmp_path} is a folder" in error_of(said)
+
+
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("postgresql://me:s3cret@host:1/db", "postgresql://me:***@host:1/db"),
+        ("postgresql://:s3cret@host/db", "postgresql://:***@host/db"),
+        ("postgresql://me:s3/c#r@et@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me@host/db?password=s3cret&port=1", "postgresql://me@host/db?password=***&port=1"),
+        ("postgresql:///db?host=/tmp&sslpassword=s3cret", "postgresql:///db?host=/tmp&sslpassword=***"),
+        ("postgresql://me:@/db?host=/tmp", "postgresql://me:@/db?host=/tmp"),
+        ("postgresql://host:1/db", "postgresql://host:1/db"),
+        ("a folder/c:d@e.db", "a folder/c:d@e.db"),
+    ],
+)
+def test_no_password_of_an_address_is_shown_wherever_it_stands(url: str, shown: str) -> None:
+    assert without_password(url) == shown
 
 
 @looking

@@ -53,7 +53,11 @@ def test_keys_are_listed_by_name(tmp_path: Path) -> None:
     "arguments, code, said",
     [
         (("create", "--name", "ci", "--scope", "ingest"), 2, "--file"),
-        (("create", "--name", "ci", "--scope", "write", "--file", "keys.txt"), 2, "ingest, read or admin"),
+        (
+            ("create", "--name", "ci", "--scope", "write", "--file", "keys.txt"),
+            2,
+            "there is no scope 'write': use ingest, read or admin",
+        ),
         (("create", "--name", "no name", "--scope", "read", "--file", "keys.txt"), 2, "a key's name"),
         (("create", "--name", "ci", "--scope", "read", "--file", "none/keys.txt"), 2, "none/keys.txt"),
         (("list", "--file", "none.txt"), 2, "none.txt"),

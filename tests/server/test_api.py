@@ -225,6 +225,9 @@ class TestErrors:
             assert answer.status == 404, path
             assert TypeAdapter(ApiError).validate_json(answer.body).error == "Not found"
 
+    def test_otlp_at_the_wrong_address_is_told_the_right_one(self, api: Api) -> None:
+        assert "--http" in TypeAdapter(ApiError).validate_json(api.get("/v1/traces").body).details
+
     def test_a_wrong_parameter_is_422_and_named(self, api: Api, store: Store) -> None:
         save(store, assembly([stage(1, 1, "output")]))
         wrong = {

@@ -100,7 +100,11 @@ def test_by_default_they_are_refused_in_the_encoding_of_the_request(server: Serv
 
 
 def test_a_page_that_is_let_in_may_send(lenient: Server) -> None:
-    asked = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    asked = {
+        "Origin": PAGE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,api-key",
+    }
     before = requests.options(f"http://{lenient.http}/v1/traces", headers=asked, timeout=10)
     headers = {"Origin": PAGE, "Content-Type": PROTOBUF}
     sent = requests.post(f"http://{lenient.http}/v1/traces", body_of(trace_of()), headers=headers, timeout=10)

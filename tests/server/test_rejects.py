@@ -83,7 +83,12 @@ def test_pages_and_errors_of_the_api(server: Server) -> None:
     second = get(server, f"/api/rejects?limit=2&cursor={first['next_cursor']}")
     assert [item["id"] for item in (*first["rejects"], *second["rejects"])] == [3, 2, 1]
     assert second["next_cursor"] is None
-    for path, status in {"/api/rejects/99": 404, "/api/rejects/x": 422, f"/api/rejects/{2**70}": 404}.items():
+    for path, status in {
+        "/api/rejects/99": 404,
+        "/api/rejects/x": 422,
+        "/api/rejects?signal=metrics": 422,
+        f"/api/rejects/{2**70}": 404,
+    }.items():
         answer = requests.get(server.url(path), timeout=20)
         assert (answer.status_code, set(answer.json())) == (status, {"error", "details"}), path
 
@@ -92,6 +97,9 @@ def test_what_the_command_cannot_find_or_read(server: Server) -> None:
     for arguments, code, said in (
         (("rejects", "show", "99"), 1, "no reject 99"),
         (("rejects", "--since", "soon"), 2, "'soon' is not a time"),
+        (("rejects", "--signal", "metrics"), 2, "'--signal'"),
+        (("rejects", "--signal", "logs"), 1, "no rejects found that fit"),
+        (("rejects",), 1, "no rejects found: everything that came in was stored"),
     ):
         done = evalvault(*arguments, "--db", server.db)
         assert (done.returncode, done.stdout) == (code, "")

@@ -64,6 +64,21 @@ def test_it_says_where_it_is_ready_and_ends_cleanly(
     assert server.log == f"ready grpc={server.grpc} http={server.http} api={server.api} db={server.db}\n"
 
 
+@pytest.mark.parametrize("address, host", [(":0", "127.0.0.1"), ("[::1]:0", "[::1]")])
+def test_the_addresses_that_it_names_can_be_used_as_they_are(
+    tmp_path: Path, serve: Callable[..., Server], address: str, host: str
+) -> None:
+    server = serve(str(tmp_path / "test.db"), "--grpc", address, "--http", address, "--api", address)
+
+    assert [said.rpartition(":")[0] for said in (server.grpc, server.http, server.api)] == [host] * 3
+    bad = otlp_message([stage(1, 0, "tool", trace_id="0" * 32)]).SerializeToString()
+    assert requests.post(f"http://{server.http}/v1/traces", bad, headers=PROTOBUF, timeout=10).status_code == 200
+    with grpc.insecure_channel(server.grpc) as channel:
+        channel.unary_unary(EXPORT)(bad, timeout=10)
+    peers = [item["peer"] for item in requests.get(server.url("/api/rejects"), timeout=10).json()["rejects"]]
+    assert [peer.rpartition(":")[0] for peer in peers] == [host] * 2
+
+
 def test_a_password_is_not_shown(postgres_url: str, serve: Callable[..., Server]) -> None:
     with_password = postgres_url.replace("//postgres:", "//postgres:s3cret", 1).replace(":@", ":s3cret@", 1)
     assert "s3cret" in with_password

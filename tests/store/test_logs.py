@@ -122,7 +122,8 @@ def test_a_log_event_that_comes_late_marks_the_trace_and_a_duplicate_does_not(st
     store.write(batches(stage(1, 0, "tool")), [], NOW)
     store.write(batches(logs=[_event()]), [], NOW)
 
-    assert store.due_traces(FAR, 10) == [TRACE_ID]
+    # Nothing more is to come for it: after the short pause, of which the second one is twice as long.
+    assert store.due_traces(NOW + 2 * SETTLE, 10) == [TRACE_ID]
     assert store.reassemble(TRACE_ID, assemble, NOW)
     assert _assets(store) == ["p"]
     store.write(batches(logs=[_event()]), [], NOW)

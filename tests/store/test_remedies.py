@@ -6,7 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from evalvault_otel.errors import InvalidInput, Unavailable
+from evalvault_otel.errors import InvalidInput, SettingsError, Unavailable
+from evalvault_otel.model import Reject
 from evalvault_otel.store import open_store, reminder
 from evalvault_otel.store.postgres_errors import Conflict, repeated, translated
 
@@ -75,13 +76,42 @@ def test_a_conflict_is_tried_again_a_few_times(conflicts: int, tries: int) -> No
     assert len(done) == tries
 
 
-def test_a_file_that_is_no_database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear Sir or Madam, " * 100)
+    with pytest.raises(SettingsError, match=r"letter.txt is no SQLite database: choose another name"):
+        open_store(str(path))
+
+
+def test_a_file_that_only_begins_as_a_database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_bytes(b"SQLite format 3\0" + b"Dear Sir or Madam, " * 100)
     store = open_store(str(path))
     for _ in range(2):
         with pytest.raises(Unavailable, match=r"file is not a database: .*letter.txt: name another file with --db"):
             store.migrate()
+    store.close()
+
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_database_that_was_removed_or_replaced_takes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, replaced: bool
+) -> None:
+    path = tmp_path / "test.db"
+    store = open_store(str(path))
+    store.migrate()
+    assert store.write([], [Reject("first", b"")], 1).stored == 0
+
+    if replaced:
+        (tmp_path / "backup.db").write_bytes(b"")
+        (tmp_path / "backup.db").rename(path)
+    else:
+        path.unlink()
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"test\.db was removed or replaced .*: restart the server"):
+            store.write([], [Reject("second", b"")], 2)
     store.close()
 
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1

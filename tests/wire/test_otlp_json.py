@@ -247,8 +247,12 @@ def test_of_a_key_given_twice_the_last_value_wins() -> None:
     assert _one(attributes=twice).attributes == {"k": 2}
 
 
-def test_snake_case_names_are_unknown_fields() -> None:
-    assert _decode({"resource_spans": [{"scope_spans": [{"spans": [span_document(span(1))]}]}]}) == Decoded([], [])
+@pytest.mark.parametrize("groups, scopes", [("resource_spans", "scopeSpans"), ("resourceSpans", "scope_spans")])
+def test_snake_case_names_are_unknown_fields_and_the_client_is_told(groups: str, scopes: str) -> None:
+    decoded = _decode({groups: [{scopes: [{"spans": [span_document(span(1))]}]}]})
+
+    assert (decoded.spans, decoded.rejects) == ([], [])
+    assert "is not read: OTLP/JSON names it" in decoded.remark
 
 
 def _deep(levels: int, kind: str = "arrayValue") -> dict[str, Any]:

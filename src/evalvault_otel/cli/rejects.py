@@ -1,7 +1,7 @@
 """`rejects`: what could not be stored, why, and who sent it."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,7 +20,9 @@ def rejects(
     db: Db = None,
     since: Annotated[str | None, typer.Option(help="Only those received since then: 90m, 12h, 30d, or a date.")] = None,
     q: Annotated[str | None, typer.Option("--q", "-q", help="Only those whose reason contains this.")] = None,
-    signal: Annotated[str | None, typer.Option(help="Only those of this signal: traces or logs.")] = None,
+    signal: Annotated[
+        Literal["traces", "logs"] | None, typer.Option(help="Only those of this signal: traces or logs.")
+    ] = None,
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +37,8 @@ def rejects(
     begin_ns = None if since is None else since_ns(since, time.time_ns())
     page = reading_store(db).rejects(RejectFilter(begin_ns, q, signal), limit)
     if not page.items:
-        raise NotFound("no rejects found: everything else that came in was stored")
+        asked = since is not None or q is not None or signal is not None
+        raise NotFound(f"no rejects found{' that fit' if asked else ': everything that came in was stored'}")
     shown = list(map(reject_json, page.items))
     if as_json:
         print_json(shown)

@@ -1,17 +1,20 @@
 """`serve`: the receivers, the assembler and the query API, in one process or several, until a signal."""
 
 import logging
+import re
 import signal
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Final
 
 import typer
 
 from ..settings import Settings, load
 from .options import with_settings
+
+# Before the last @, also one that should have been escaped, and where libpq takes them as well: in the parameters.
+_PASSWORDS: Final = re.compile(r"(?<=://)(?P<user>[^:/?#@]*:)[^?]+(?=@)|(?P<name>[?&](?:ssl)?password=)[^&#]*")
 
 
 @with_settings
@@ -68,8 +71,4 @@ def _on_signals() -> threading.Event:
 
 def without_password(url: str) -> str:
     """A database address fit for showing."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+    return _PASSWORDS.sub(lambda found: f"{found['user'] or found['name']}***", url)

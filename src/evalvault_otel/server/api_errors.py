@@ -64,10 +64,16 @@ async def _invalid(_: Request, exc: Exception) -> Response:
     return _answer(422, "Invalid parameter", details)
 
 
-async def _http(_: Request, exc: Exception) -> Response:
+async def _http(request: Request, exc: Exception) -> Response:
     status, said = (exc.status_code, str(exc.detail)) if isinstance(exc, HTTPException) else (500, "")
-    details = "no such page: see /docs" if status == 404 else said  # noqa: PLR2004 - HTTP's number
+    details = _no_page(request.url.path) if status == 404 else said  # noqa: PLR2004 - HTTP's number
     return _answer(status, {404: "Not found", 405: "Method not allowed"}.get(status, "Error"), details)
+
+
+def _no_page(path: str) -> str:
+    if path.startswith("/v1"):
+        return "this is the query API: OTLP goes to the address of --http (by default port 4318)"
+    return "no such page: see /docs"
 
 
 async def _defect(_: Request, exc: Exception) -> Response:

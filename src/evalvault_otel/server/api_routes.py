@@ -157,7 +157,7 @@ def trace(
 def rejects(  # noqa: PLR0913, PLR0917 - one parameter per filter
     store: StoreOf,
     since: Annotated[datetime | None, Query(description="received from this time on (UTC)")] = None,
-    signal: Annotated[str | None, Query(description="`traces` or `logs`")] = None,
+    signal: Annotated[Literal["traces", "logs"] | None, Query(description="`traces` or `logs`")] = None,
     q: Annotated[str | None, Query(description="part of the reason")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from ..errors import SettingsError, Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
-from ..settings import Settings, split_address
+from ..settings import Settings, join_address, split_address
 from ..store import Pauses, RejectBounds, Store, open_store
 from .api import create_api
 from .keys import Keys
@@ -106,8 +106,7 @@ class Server:
     @property
     def addresses(self) -> dict[str, str]:
         """Where it really listens, and its database."""
-        host = split_address(self.settings.grpc)[0]
-        grpc_address = f"{host}:{self.frontend.grpc.port}"
+        grpc_address = join_address(split_address(self.settings.grpc)[0], self.frontend.grpc.port)
         web = {"http": self.frontend.http.address, "api": self.frontend.api.address}
         return {"grpc": grpc_address, **web, "db": self.settings.db}
 

@@ -86,7 +86,11 @@ def scopes_of(text: str) -> frozenset[Scope]:
     Raises:
         ValueError: one of them is none.
     """
-    return frozenset(Scope(word.strip().lower()) for word in text.split("+"))
+    words = [word.strip().lower() for word in text.split("+")]
+    unknown = [word for word in words if word not in set(Scope)]
+    if unknown:
+        raise ValueError(f"there is no scope {unknown[0]!r}")
+    return frozenset(map(Scope, words))
 
 
 def entries_of_setting(text: str) -> tuple[KeyEntry, ...]:

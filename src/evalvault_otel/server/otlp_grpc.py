@@ -10,13 +10,14 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from ..errors import EvalVaultError, InvalidInput, Unavailable
 from ..ingest import Room
-from ..settings import Settings, split_address
+from ..settings import Settings, join_address, split_address
 from ..wire.answer import Encoding, Failure, retry_info, status, success_body
 from .keys import presented_key
 from .receiver import LOGS, NOT_SERVED, TRACES, Export, Receiver
@@ -49,7 +50,7 @@ class GrpcServer:
         self._bound = partial(_bind, tls=tls, reuse_port=reuse_port)
         self._server = self._made()
         self.port = self._bound(self._server, settings.grpc)
-        self._address = f"{settings.grpc.rpartition(':')[0]}:{self.port}"
+        self._address = join_address(split_address(settings.grpc)[0], self.port)
         self._stopping = False
         self._grace_s = settings.shutdown_s
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,6 +133,7 @@ def _options(settings: Settings, *, reuse_port: bool) -> list[tuple[str, int]]:
 
 def _bind(server: grpc.aio.Server, address: str, tls: Tls | None, *, reuse_port: bool) -> int:
     host, wanted = split_address(address)
+    address = join_address(host, wanted)  # grpc knows no default host
     # Tried with a plain socket first: grpc prints a page of its own when an address is taken.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -169,7 +171,13 @@ def _export_with(receiver: Receiver, settings: Settings, signal: str) -> _Handle
 
 def _request(context: Any, signal: str = TRACES) -> Export:
     key = presented_key(context.invocation_metadata() or ())
-    return Export("grpc", context.peer(), Encoding.PROTOBUF, key=key, signal=signal)
+    return Export("grpc", _peer(context.peer()), Encoding.PROTOBUF, key=key, signal=signal)
+
+
+def _peer(said: str) -> str:
+    """`host:port`, as over HTTP; grpc says `ipv4:127.0.0.1:80` and `ipv6:%5B::1%5D:80`."""
+    kind, _, address = said.partition(":")
+    return unquote(address) if kind in {"ipv4", "ipv6"} else said
 
 
 async def _message(context: Any, timeout_s: float) -> bytes:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import EvalVaultError, TooLarge
 from ..ingest import Room
-from ..settings import Settings
+from ..settings import Settings, join_address
 from ..wire.answer import RETRY_AFTER_S, Accepted, Encoding, Failure, failure_body, success_body
 from .keys import presented_key
 from .receiver import LOGS, NOT_SERVED, TRACES, Export, Receiver
@@ -26,7 +26,10 @@ _SIGNALS: Final = {
 }
 _SERVED: Final = frozenset({TRACES, LOGS})
 _NO_PATH: Final = "OTLP is taken at /v1/traces: set OTEL_EXPORTER_OTLP_ENDPOINT to http://host:port"
-_CORS_HEADERS: Final = ("content-type", "content-encoding", "authorization", "x-api-key", "traceparent", "tracestate")
+_CORS_HEADERS: Final = (
+    *("content-type", "content-encoding", "traceparent", "tracestate"),
+    *("authorization", "x-api-key", "api-key"),
+)
 _CORS_MAX_AGE_S: Final = 7200
 # A client may take longer than the timeout as long as it sends this many bytes a second.
 _LEAST_RATE: Final = 64 * 1024
@@ -103,7 +106,7 @@ class _Endpoint:
 
 
 def _export(request: Request, encoding: Encoding, signal: str) -> Export:
-    peer = f"{request.client.host}:{request.client.port}" if request.client else ""
+    peer = join_address(request.client.host, request.client.port) if request.client else ""
     content_encoding = request.headers.get("content-encoding", "")
     return Export("http", peer, encoding, content_encoding, presented_key(request.headers.raw), signal)
 

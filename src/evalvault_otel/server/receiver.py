@@ -182,6 +182,8 @@ def _remarks(decoded: Decoded, *, discard: bool) -> Accepted:
     """What a client should know beside the rejects: records that are not for us, and what was repaired."""
     others = 0 if discard else decoded.others
     said = [_OTHERS] if others else []
+    if decoded.remark:
+        said.append(decoded.remark)
     if decoded.repaired:
         said.append(f"{decoded.repaired} {_REPAIRED}")
     return Accepted(others, "; ".join(said))

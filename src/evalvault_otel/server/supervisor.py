@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from typing import Any, Final, Self
 
 from ..errors import SettingsError, WorkerFailed
-from ..settings import Settings, environment_with, split_address
+from ..settings import Settings, environment_with, join_address, split_address
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE_S: Final = 0.1
@@ -171,7 +171,7 @@ def _held_addresses(settings: Settings) -> Iterator[Settings]:
         for name in ("grpc", "http", "api"):
             address = getattr(settings, name)
             port = stack.enter_context(closing(_hold(address))).getsockname()[1]
-            address = f"{address.rpartition(':')[0]}:{port}"
+            address = join_address(split_address(address)[0], port)
             if address in found.values():
                 raise OSError(f"cannot listen on {address} for {name}: the address is used twice")
             found[name] = address

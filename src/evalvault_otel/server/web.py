@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from ..settings import Settings, split_address
+from ..settings import Settings, join_address, split_address
 
 _BACKLOG = 2048
 # Longer than the usual pause between two exports (5 s), so that clients can keep their connection.
@@ -34,7 +34,7 @@ class WebServer:
         reuse_port: bool = False,
     ) -> None:
         self._listener = _listen(address, reuse_port=reuse_port)
-        self.address = f"{split_address(address)[0]}:{self._listener.getsockname()[1]}"
+        self.address = join_address(split_address(address)[0], self._listener.getsockname()[1])
         config = uvicorn.Config(
             app,
             http=_patient(settings.read_timeout_s),
@@ -43,6 +43,8 @@ class WebServer:
             log_level="warning",
             ws="none",
             server_header=False,
+            # Else anybody on this machine could say with a header that a reject came from somebody else.
+            proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             **(tls or {}),
         )

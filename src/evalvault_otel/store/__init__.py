@@ -14,7 +14,7 @@ def open_store(url: str, pauses: Pauses | None = None, rejects: RejectBounds | N
     """The store for `--db`: a path, `sqlite:///path` or `postgresql://…`. Nothing is contacted yet.
 
     Raises:
-        SettingsError: an address of another kind, or a folder that does not exist.
+        SettingsError: an address of another kind, no file, or a folder that does not exist.
         MissingExtra: PostgreSQL is asked for and its driver is not installed.
     """
     scheme, sep, rest = url.partition("://")
@@ -28,8 +28,15 @@ def open_store(url: str, pauses: Pauses | None = None, rejects: RejectBounds | N
 def _sqlite(path: Path, pauses: Pauses | None, rejects: RejectBounds | None) -> Store:
     from .sqlite import SqliteStore
 
+    # SQLite takes both for databases that nobody else sees and that are gone in the end.
+    if str(path) in {".", ":memory:"}:
+        raise SettingsError("--db must name a file (not :memory:): use a path, sqlite:///path or postgresql://…")
+    if path.is_dir():
+        raise SettingsError(f"--db {path} is a folder: name a file in it")
     if not path.parent.is_dir():
         raise SettingsError(f"--db {path}: the folder {path.parent} does not exist; create it first")
+    if _holds_something_else(path):
+        raise SettingsError(f"--db {path} is no SQLite database: choose another name, so that nothing of it is lost")
     return SqliteStore(path, pauses, rejects)
 
 
@@ -39,3 +46,13 @@ def _postgres(url: str, pauses: Pauses | None, rejects: RejectBounds | None) -> 
     except ImportError as exc:
         raise MissingExtra("PostgreSQL needs its driver: pip install 'evalvault-otel[postgres]'") from exc
     return PostgresStore(url, pauses, rejects)
+
+
+def _holds_something_else(path: Path) -> bool:
+    """Whether the file begins as no SQLite database does (SQLite, "Database File Format", 1.3)."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return False  # there is none yet, or what is wrong is said when it is opened
+    return start not in {b"", b"SQLite format 3\0"}

@@ -38,6 +38,7 @@ class SqliteStore(SqlUpkeep):
         self._writing = threading.Lock()
         self._reading = threading.BoundedSemaphore(_READ_CONNECTIONS)
         self._writer: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._readers: list[sqlite3.Connection] = []
         self._closed = False
 
@@ -55,6 +56,8 @@ class SqliteStore(SqlUpkeep):
         with self._writing, _translated(self._path):
             if self._writer is None:
                 self._writer = self._connect()
+                self._file = _identity(self._path)
+            self._refuse_lost_file()
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield _SqliteTransaction(self._writer)
@@ -63,6 +66,13 @@ class SqliteStore(SqlUpkeep):
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
+
+    def _refuse_lost_file(self) -> None:
+        """SQLite goes on writing to a file that nobody finds any more: nothing may be acknowledged from there."""
+        if _identity(self._path) != self._file:
+            message = f"SQLite: {self._path} was removed or replaced while it was in use: restart the server"
+            remind(message)
+            raise Unavailable(message)
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
@@ -190,6 +200,15 @@ _INSERT = {
     table: f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"  # noqa: S608 - our own names
     for table in _TABLES
 }
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file has this name now, if any."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

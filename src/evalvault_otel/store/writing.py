@@ -219,7 +219,8 @@ class SqlStore(SqlQueries):
         return self._mark_row(batch, len(batch.spans), len(batch.logs), received_ns)
 
     def _mark_row(self, batch: TraceBatch, span_count: int, log_count: int, received_ns: int) -> tuple[Any, ...]:
-        waits = batch.missing_root or batch.missing_parent
+        # Log events alone wait for no span: what they belong to is there, or marks the trace when it comes.
+        waits = bool(batch.spans) and (batch.missing_root or batch.missing_parent)
         due_ns = received_ns + (self._pauses.quiet_ns if waits else self._pauses.settle_ns)
         root = min((span.span_id for span in batch.spans if not span.parent_span_id), default=None)
         counts = (span_count, True, received_ns, due_ns, 0, None, None, received_ns, log_count)

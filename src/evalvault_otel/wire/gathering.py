@@ -25,6 +25,7 @@ class Gathering:
     rejects: list[Reject] = field(default_factory=list)
     others: int = 0
     repaired: int = 0
+    remark: str = ""
     _payloads: int = 0
     _more: int = 0
     _last: str = ""
@@ -45,4 +46,4 @@ class Gathering:
         if self._more:
             reason = f"{self._more} more like these, the last one: {self._last}"
             rejects = [*rejects, Reject(reason, b"", signal=self.signal, count=self._more)]
-        return Decoded(self.spans, rejects, self.logs, self.others, self.repaired)
+        return Decoded(self.spans, rejects, self.logs, self.others, self.repaired, self.remark)

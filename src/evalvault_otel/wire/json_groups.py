@@ -20,6 +20,14 @@ _PATHS: Final = {
     "resourceMetrics": "/v1/metrics",
     "resourceProfiles": "/v1development/profiles",
 }
+# The names that protobuf's definitions have, which are none in OTLP/JSON.
+_SNAKE: Final = {
+    "resourceSpans": "resource_spans",
+    "scopeSpans": "scope_spans",
+    "resourceLogs": "resource_logs",
+    "scopeLogs": "scope_logs",
+    "logRecords": "log_records",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,9 @@ class _Walk:
     def _objects(self, holder: Proto, field: str, whole: Callable[[Any], Proto]) -> Iterator[Proto]:
         """The objects of a list; what is none is rejected."""
         said = holder.get(field)
+        if said is None and (other := _SNAKE.get(field)) in holder:
+            # The specification says to ignore it; that nothing arrived should not stay a secret.
+            self._gathering.remark = f"{other} is not read: OTLP/JSON names it {field}"
         if said is not None and not isinstance(said, list):
             self._reject(f"{field} must be an array, not {short(said)}", partial(whole, said))
         for item in _items(holder, field):
