@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+from ..conventions.reading import CONVENTIONS, Conventions
 from ..model import Assembly, AssetUse, Finding, LogEvent, RunTrace, Span, StageEvent, Value
 from . import assets, context, findings, log_events, nodes, roles, stages
 from .nodes import Node, Tree
@@ -28,8 +29,8 @@ class _Work:
     notes: list[Note] = field(default_factory=list)
 
 
-def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> Assembly:
-    """Everything that follows from the spans of a trace and from log events that name them.
+def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: Conventions = CONVENTIONS) -> Assembly:
+    """Everything that follows from the spans of a trace and from log events that name them, as `conventions` read them.
 
     Spans must share one trace id and differ in span id. Log events are first put into their spans.
 
@@ -39,7 +40,7 @@ def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> Assembly:
     if not spans:
         raise ValueError("a trace has at least one span")
     whole, missing = log_events.merged(spans, logs) if logs else (spans, [])
-    work = _prepare(nodes.build(whole))
+    work = _prepare(nodes.build(whole, conventions))
     if missing:
         work.notes.append(("log_event_without_span", work.tree.entry, {"n": len(missing), "missing": _some(missing)}))
     events = stages.stage_events(work.tree, work.stages, work.notes)
@@ -57,6 +58,7 @@ def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = ()) -> Assembly:
         asset_uses=uses,
         findings=tuple(_findings(work)),
         runs=runs,
+        mapping_version=conventions.version,
     )
 
 

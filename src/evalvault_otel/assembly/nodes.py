@@ -6,7 +6,7 @@ Out goes a list in top-down order: a parent always stands before its children, s
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..conventions.reading import Reading, read
+from ..conventions.reading import CONVENTIONS, Conventions, Reading
 from ..model import Span, Value
 
 NO_SPAN = "0" * 16
@@ -59,13 +59,13 @@ class Tree:
     cut: list[Node]
 
 
-def build(spans: Iterable[Span]) -> Tree:
+def build(spans: Iterable[Span], conventions: Conventions = CONVENTIONS) -> Tree:
     """The tree of a trace's spans, the same for every order of the spans given. Needs at least one span."""
     by_id = {span.span_id: span for span in _sorted(spans)}
     parents, cut_ids = _parents(by_id)
     nodes: dict[str, Node] = {}
     for span in _top_down(by_id, parents):
-        nodes[span.span_id] = _node(span, nodes.get(parents.get(span.span_id, "")), by_id)
+        nodes[span.span_id] = _node(span, nodes.get(parents.get(span.span_id, "")), by_id, conventions)
     ordered = list(nodes.values())
     tops = [node for node in ordered if node.parent is None]
     roots = [node for node in tops if not _parent_id(node.span)]
@@ -113,9 +113,9 @@ def _top_down(by_id: dict[str, Span], parents: dict[str, str]) -> Iterable[Span]
         stack.extend(reversed(children.get(key, ())))
 
 
-def _node(span: Span, parent: Node | None, by_id: dict[str, Span]) -> Node:
+def _node(span: Span, parent: Node | None, by_id: dict[str, Span], conventions: Conventions) -> Node:
     parent_id = _parent_id(span)
-    reading = read(span, is_root=not parent_id)
+    reading = conventions.read(span, is_root=not parent_id)
     node = Node(
         span,
         reading,

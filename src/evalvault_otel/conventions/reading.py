@@ -13,6 +13,10 @@ from ..text import clean_text
 from . import evalvault, genai, openinference
 from .coerce import Coerce
 from .rules import Dialect, Part, Unfold
+from .user_rules import Said, UserRules
+
+# Raised with every change of what comes out for the same spans, so that `trace.mapping_version` tells who made a row.
+MAPPING_VERSION = 3
 
 # By rank (conventions, "precedence").
 DIALECTS: tuple[Dialect, ...] = (evalvault.DIALECT, openinference.DIALECT, genai.DIALECT)
@@ -70,19 +74,64 @@ class Reading:
     others: dict[str, Value] = field(default_factory=dict)
 
 
-def read(span: Span, *, is_root: bool) -> Reading:
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """The dialects, and what a user says of spans: the latter wins over everything but `evalvault.*` (ADR 0017)."""
+
+    rules: UserRules | None = None
+
+    @property
+    def version(self) -> str:
+        """Which mapping this is: `3`, or with rules `3+rules:ab12cd34`."""
+        return f"{MAPPING_VERSION}+rules:{self.rules.digest}" if self.rules else str(MAPPING_VERSION)
+
+    def read(self, span: Span, *, is_root: bool) -> Reading:
+        """See the function `read`."""
+        return read(span, is_root=is_root, rules=self.rules)
+
+
+CONVENTIONS = Conventions()
+"""The dialects without rules."""
+
+
+def known_fields() -> dict[str, tuple[Part, Coerce]]:
+    """Names that the dialects fill: where each belongs, and how the dialect of the highest rank reads it."""
+    found: dict[str, tuple[Part, Coerce]] = {}
+    for rule in (rule for dialect in DIALECTS for rule in dialect.rules):
+        found.setdefault(rule.name, (rule.part, rule.coerce))
+    return found
+
+
+def read(span: Span, *, is_root: bool, rules: UserRules | None = None) -> Reading:
     """Everything the conventions make of `span`. Pure; never raises, whatever the attributes hold."""
     attributes = span.attributes
     if span.events and (content := genai.event_content(span.events)):
         attributes = {**content, **attributes}
     stage_type, source, conflict = classify(attributes, is_root=is_root)
+    said = rules.said_of(span, attributes) if rules is not None else None
+    if said is not None and said.typed:
+        stage_type, source, conflict = _ruled(said, stage_type, source, conflict)
     reading = Reading(stage_type, source, source == _EXPLICIT, conflict)
     _walk(attributes, reading)
+    if said is not None:
+        parts = {Part.FIELD: reading.fields, Part.CONTEXT: reading.context, Part.IDENTITY: reading.identity}
+        for (part, name), value in said.values.items():
+            parts[part][name] = value
     if stage_type is not None:
         for derive in _DERIVES:
             for name, value in derive(attributes, stage_type, reading.fields).items():
                 reading.fields.setdefault(name, value)
     return reading
+
+
+def _ruled(said: Said, stage_type: str | None, source: str, conflict: str | None) -> tuple[str | None, str, str | None]:
+    """A rule decides, so that what other conventions say is no conflict; only `evalvault.stage.type` stands above."""
+    if source != _EXPLICIT:
+        return said.stage_type, said.source, None
+    if said.stage_type == stage_type:
+        return stage_type, source, conflict
+    other = said.stage_type or "structural"
+    return stage_type, source, f"{evalvault.STAGE_TYPE} says {stage_type}, {said.source} says {other}; the first wins"
 
 
 _EXPLICIT = f"attribute:{evalvault.STAGE_TYPE}"
