@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from evalvault_otel.conventions import evalvault
-from evalvault_otel.conventions.reading import Reading, read
+from evalvault_otel.conventions.reading import DEFAULT, Reading
 from evalvault_otel.conventions.rules import Part
 from evalvault_otel.model import Value
 from tests.support.traces import STAGE_TYPE, exact, span
@@ -67,7 +67,9 @@ TABLE: list[tuple[str, Value, Part, str, Value]] = [
 
 
 def _read(**attributes: Value) -> Reading:
-    return read(span(1, attributes={f"evalvault.{key}": value for key, value in attributes.items()}), is_root=True)
+    return DEFAULT.read(
+        span(1, attributes={f"evalvault.{key}": value for key, value in attributes.items()}), is_root=True
+    )
 
 
 def _part(reading: Reading, part: Part) -> dict[str, Value]:
@@ -147,7 +149,7 @@ def test_of_two_keys_for_one_field_the_registered_first_wins_in_any_order() -> N
     ],
 )
 def test_a_stage_type_is_a_word(said: Value, stage_type: str | None) -> None:
-    reading = read(span(1, attributes={STAGE_TYPE: said}), is_root=True)
+    reading = DEFAULT.read(span(1, attributes={STAGE_TYPE: said}), is_root=True)
 
     assert reading.stage_type == stage_type
     assert reading.type_source == ("attribute:evalvault.stage.type" if stage_type else "")

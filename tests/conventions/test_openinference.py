@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 
 from evalvault_otel.conventions import openinference
-from evalvault_otel.conventions.reading import Reading, read
+from evalvault_otel.conventions.reading import DEFAULT, Reading
 from evalvault_otel.model import Attributes, Value
 from tests.support.traces import KIND, STAGE_TYPE, exact, span
 
@@ -14,7 +14,7 @@ REDACTED = "__REDACTED__"
 
 def _read(attributes: Attributes, span_kind: str | None = None, *, is_root: bool = False) -> Reading:
     said = {KIND: span_kind, **attributes} if span_kind else attributes
-    return read(span(1, attributes=said), is_root=is_root)
+    return DEFAULT.read(span(1, attributes=said), is_root=is_root)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def _read(attributes: Attributes, span_kind: str | None = None, *, is_root: bool
     ],
 )
 def test_every_span_kind_has_its_stage_type(said: Value, stage_type: str | None) -> None:
-    reading = read(span(1, attributes={KIND: said}), is_root=False)
+    reading = DEFAULT.read(span(1, attributes={KIND: said}), is_root=False)
 
     assert reading.stage_type == stage_type
     assert reading.type_source == ("attribute:openinference.span.kind" if stage_type else "")
@@ -136,9 +136,10 @@ def test_our_own_attributes_win_field_by_field() -> None:
 
     assert (reading.stage_type, reading.type_source) == ("rerank", "attribute:evalvault.stage.type")
     assert reading.fields == {"tokens_in": 10, "tokens_out": 2, "doc_ids": ["ours"]}
-    assert reading.conflict is not None
-    assert "evalvault.stage.type says rerank" in reading.conflict
-    assert "openinference.span.kind says retrieval" in reading.conflict
+    assert reading.conflicts == [
+        "evalvault.stage.type says rerank, openinference.span.kind says retrieval; the first wins",
+        "evalvault.usage.input_tokens says 10, llm.token_count.prompt says 1 for tokens_in; the first wins",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_our_own_attributes_win_field_by_field() -> None:
     ],
 )
 def test_labels_are_in_conflict_only_when_they_say_different_things(ours: str, theirs: str, conflict: bool) -> None:
-    assert (_read({STAGE_TYPE: ours}, theirs).conflict is not None) == conflict
+    assert bool(_read({STAGE_TYPE: ours}, theirs).conflicts) == conflict
 
 
 # Flattened lists.

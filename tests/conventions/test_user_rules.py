@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evalvault_otel.assembly import assemble
 from evalvault_otel.conventions.json_path import JsonPath
-from evalvault_otel.conventions.reading import CONVENTIONS, MAPPING_VERSION, Conventions, Reading
+from evalvault_otel.conventions.reading import DEFAULT, DIALECTS, MAPPING_VERSION, Conventions, Reading
 from evalvault_otel.conventions.rules_file import conventions_of, load, parse
 from evalvault_otel.conventions.yaml_nodes import Problem
 from evalvault_otel.errors import SettingsError
@@ -22,7 +22,7 @@ from tests.support.traces import RUN_ID, STAGE_TYPE, exact, kind, resource, span
 def rules(text: str) -> Conventions:
     found, problems = parse(f"rules:\n{text}")
     assert problems == []
-    return Conventions(found)
+    return Conventions(DIALECTS, found)
 
 
 def problems_of(text: str) -> list[Problem]:
@@ -182,7 +182,7 @@ def test_a_rule_wins_over_conventions_without_a_finding() -> None:
     said = {"openinference.span.kind": "RETRIEVER", "llm.model_name": "gpt", "my.model": "ours"}
     reading = read(rules(text), said)
 
-    assert (reading.stage_type, reading.conflict, reading.explicit) == ("rerank", None, False)
+    assert (reading.stage_type, reading.conflicts, reading.explicit) == ("rerank", [], False)
     assert reading.fields["model_name"] == "ours"
 
 
@@ -192,9 +192,9 @@ def test_our_own_attributes_win_over_a_rule_with_a_finding_about_the_type() -> N
     reading = read(rules(text), said)
 
     assert (reading.stage_type, reading.fields["query"], reading.context["run_id"]) == ("retrieval", "ours", "r")
-    assert reading.conflict == (
+    assert reading.conflicts == [
         "evalvault.stage.type says retrieval, user_rule:it:span.name says rerank; the first wins"
-    )
+    ]
     assert reading.explicit
 
 
@@ -203,7 +203,7 @@ def test_spans_that_no_rule_applies_to_are_read_as_without_rules() -> None:
     spans = [kind(1, 0, "RETRIEVER", {"retrieval.documents.0.document.id": "a"}), span(2, 1)]
 
     assert [conventions.read(each, is_root=False) for each in spans] == [
-        CONVENTIONS.read(each, is_root=False) for each in spans
+        DEFAULT.read(each, is_root=False) for each in spans
     ]
 
 

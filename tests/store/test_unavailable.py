@@ -56,8 +56,8 @@ def test_a_file_in_a_folder_that_is_gone(call: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_file_that_is_no_database(call: str, tmp_path: Path) -> None:
-    (tmp_path / "test.db").write_text("Dear diary, " * 1000)
+def test_a_file_that_only_begins_as_a_database(call: str, tmp_path: Path) -> None:
+    (tmp_path / "test.db").write_bytes(b"SQLite format 3\0" + b"Dear diary, " * 1000)
     store = open_store(str(tmp_path / "test.db"))
 
     with pytest.raises(Unavailable):

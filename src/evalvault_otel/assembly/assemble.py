@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from ..conventions.reading import CONVENTIONS, Conventions
+from ..conventions.reading import DEFAULT, Conventions
 from ..model import Assembly, AssetUse, Finding, LogEvent, RunTrace, Span, StageEvent, Value
 from . import assets, context, findings, log_events, nodes, roles, stages
 from .nodes import Node, Tree
@@ -29,8 +29,8 @@ class _Work:
     notes: list[Note] = field(default_factory=list)
 
 
-def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: Conventions = CONVENTIONS) -> Assembly:
-    """Everything that follows from the spans of a trace and from log events that name them, as `conventions` read them.
+def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: Conventions = DEFAULT) -> Assembly:
+    """Everything that follows from the spans of a trace and from log events that name them.
 
     Spans must share one trace id and differ in span id. Log events are first put into their spans.
 

@@ -84,8 +84,8 @@ def of_node(node: Node) -> Iterator[tuple[str, Node, dict[str, object]]]:
         yield "attributes_dropped", node, {"n": span.dropped_attributes}
     if span.dropped_events:
         yield "events_dropped", node, {"n": span.dropped_events}
-    if node.reading.conflict:
-        yield "convention_conflict", node, {"detail": node.reading.conflict}
+    for conflict in node.reading.conflicts:
+        yield "convention_conflict", node, {"detail": conflict}
     if node.fields.get("documents_truncated"):
         yield "documents_truncated", node, {}
     problem = time_problem(node)

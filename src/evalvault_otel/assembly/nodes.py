@@ -6,7 +6,7 @@ Out goes a list in top-down order: a parent always stands before its children, s
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..conventions.reading import CONVENTIONS, Conventions, Reading
+from ..conventions.reading import DEFAULT, Conventions, Reading
 from ..model import Span, Value
 
 NO_SPAN = "0" * 16
@@ -59,7 +59,7 @@ class Tree:
     cut: list[Node]
 
 
-def build(spans: Iterable[Span], conventions: Conventions = CONVENTIONS) -> Tree:
+def build(spans: Iterable[Span], conventions: Conventions = DEFAULT) -> Tree:
     """The tree of a trace's spans, the same for every order of the spans given. Needs at least one span."""
     by_id = {span.span_id: span for span in _sorted(spans)}
     parents, cut_ids = _parents(by_id)
@@ -67,6 +67,7 @@ def build(spans: Iterable[Span], conventions: Conventions = CONVENTIONS) -> Tree
     for span in _top_down(by_id, parents):
         nodes[span.span_id] = _node(span, nodes.get(parents.get(span.span_id, "")), by_id, conventions)
     ordered = list(nodes.values())
+    _withdraw_guesses(ordered)
     tops = [node for node in ordered if node.parent is None]
     roots = [node for node in tops if not _parent_id(node.span)]
     return Tree(ordered, (roots or tops)[0], bool(roots), [nodes[span_id] for span_id in cut_ids])
@@ -128,6 +129,30 @@ def _node(span: Span, parent: Node | None, by_id: dict[str, Span], conventions: 
     if parent is not None:
         node.above = parent if parent.stage_type is not None else parent.above
     return node
+
+
+def _withdraw_guesses(nodes: Sequence[Node]) -> None:
+    """A span whose name only suggests a type is no stage where one below really is of that type.
+
+    `CompactAndRefine.synthesize` is a wrapper of the model call in it; without that span it stands for the call.
+    """
+    guessed = [node for node in nodes if node.type_source.startswith("heuristic:")]
+    if not guessed:
+        return
+    weak = set(map(id, guessed))
+    sure: set[tuple[int, str]] = set()
+    for node in reversed(nodes):  # children before parents
+        above, stage_type = node.above, node.stage_type
+        if stage_type is not None and id(node) not in weak:
+            while above is not None and (id(above), stage_type) not in sure:
+                sure.add((id(above), stage_type))
+                above = above.above
+    for node in guessed:
+        if (id(node), node.stage_type) in sure:
+            node.stage_type, node.type_source = None, ""
+    for node in nodes:
+        if node.parent is not None:
+            node.above = node.parent if node.parent.stage_type is not None else node.parent.above
 
 
 # Steps that contain others: an agent inside an agent is a second agent, not a wrapper of the first.

@@ -19,16 +19,6 @@ from .rules import Dialect, Part, Rule
 _INPUT = "gen_ai.input.messages"
 _OUTPUT = "gen_ai.output.messages"
 
-DIALECT = Dialect(
-    name="genai",
-    typings=(),
-    rules=(
-        Rule(_INPUT, "input_messages", anything, Part.IDENTITY),
-        Rule("gen_ai.system_instructions", "input_messages", anything, Part.IDENTITY),
-        Rule(_OUTPUT, "output_messages", anything, Part.IDENTITY),
-    ),
-)
-
 DETAILS = "gen_ai.client.inference.operation.details"
 EVALUATION = "gen_ai.evaluation.result"
 # One event per message: the attribute that lists such messages, and the role of one that does not say it.
@@ -57,6 +47,17 @@ def event_content(events: Iterable[SpanEvent]) -> dict[str, Value]:
             own = {name: value for name, value in event.attributes.items() if not name.startswith(_PREFIX)}
             messages.setdefault(key, []).append({"role": role, **own})
     return {**messages, **found} if messages else found
+
+
+DIALECT = Dialect(
+    name="genai",
+    rules=(
+        Rule(_INPUT, "input_messages", anything, Part.IDENTITY),
+        Rule("gen_ai.system_instructions", "input_messages", anything, Part.IDENTITY),
+        Rule(_OUTPUT, "output_messages", anything, Part.IDENTITY),
+    ),
+    of_events=event_content,
+)
 
 
 @dataclass(frozen=True, slots=True)

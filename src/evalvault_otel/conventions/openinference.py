@@ -25,8 +25,8 @@ _KINDS = {
     "prompt": "prompt",
     "decision": "route_plan",
 }
-# A chain says nothing about the step it wraps: a stage only as the root (`workflow`), else structural.
-CHAIN = "chain"
+# A chain says nothing about the step it wraps: its name may; else it is a stage only as the root (`workflow`).
+_WRAPPERS = {SPAN_KIND: frozenset({"chain"})}
 
 # Where the id of a document without `document.id` may stand in its metadata.
 _ID_KEYS = ("id", "doc_id", "document_id", "chunk_id", "node_id", "source", "_id", "url")
@@ -196,4 +196,5 @@ DIALECT = Dialect(
     rules=_RULES,
     flattened=_FLATTENED,
     derive=_derive,
+    wrappers=_WRAPPERS,
 )

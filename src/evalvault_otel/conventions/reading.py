@@ -1,18 +1,17 @@
 """One span's attributes in, what the conventions make of them out.
 
-Dialects are listed by rank: of two that type a span or fill a field, the first wins, and a disagreement about the type
-is reported. The walk over the attributes is the hot path of ingest, so it is one loop over one merged table.
+Dialects are listed by rank: of two that type a span or fill a field, the first wins, and a disagreement is reported.
+This is the hot path of ingest: what depends on the keys alone is decided once per set of keys (`plan`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from ..model import Attributes, Span, Value
-from ..text import clean_text
-from . import evalvault, genai, openinference
+from . import evalvault, genai, heuristics, openinference
 from .coerce import Coerce
-from .rules import Dialect, Part, Unfold
+from .plan import Plan, Source, Tables
+from .rules import STRUCTURAL, Dialect, Naming, Part
 from .user_rules import Said, UserRules
 
 # Raised with every change of what comes out for the same spans, so that `trace.mapping_version` tells who made a row.
@@ -21,38 +20,14 @@ MAPPING_VERSION = 3
 # By rank (conventions, "precedence").
 DIALECTS: tuple[Dialect, ...] = (evalvault.DIALECT, openinference.DIALECT, genai.DIALECT)
 
-_TYPINGS = tuple((dialect.name, typing) for dialect in DIALECTS for typing in dialect.typings)
-_DERIVES = tuple(dialect.derive for dialect in DIALECTS if dialect.derive)
-
-
-_PARTS = (Part.FIELD, Part.CONTEXT, Part.IDENTITY)
-
-
-def _merged() -> dict[str, tuple[int, str, Coerce, int]]:
-    """Attribute key -> (rank, field name, how to read it, which part of a `Reading` it goes to)."""
-    table: dict[str, tuple[int, str, Coerce, int]] = {}
-    for rule in (rule for dialect in DIALECTS for rule in dialect.rules):
-        table.setdefault(rule.key, (len(table), rule.name, rule.coerce, _PARTS.index(rule.part)))
-    return table
-
-
-_RULES = _merged()
-# Keyed by the first two words of a key: `retrieval.documents.3.document.id`.
-_FLATTENED: dict[tuple[str, str], Unfold] = {
-    (prefix.split(".")[0], prefix.split(".")[1]): unfold for d in DIALECTS for prefix, unfold in d.flattened.items()
-}
-_FLAT_PREFIXES = tuple(prefix for dialect in DIALECTS for prefix in dialect.flattened)
-_FLAT_WORDS = 4
-_INDEX_DIGITS = 8
-
-# Attributes that describe machinery, not the stage: kept in the archive, not copied to stages.
-_MACHINERY = (
-    *("http.", "url.", "net.", "network.", "server.", "client.", "code.", "thread.", "process.", "peer.", "host."),
-    *("rpc.", "db.", "messaging.", "telemetry.", "otel.", "exception.", "openinference.", "service."),
-    *("user_agent.",),
-)
+# Plans for unusual spans are made anew: what is kept must stay small, whatever is sent.
+_MAX_PLANS = 4096
+_MAX_KEYS = 512
+_MAX_KEY_TEXT = 16_384
+_MAX_NAMES = 4096
 _MAX_TEXT = 500
 _MAX_ITEMS = 32
+_MAX_SHOWN = 60
 _SCALARS = (bool, int, float)
 
 
@@ -62,119 +37,120 @@ class Reading:
 
     `fields` are normalised attributes (names beginning with `_` are for assembly only), `context` holds for the spans
     below too, `identity` names the stage and its payloads, `others` are short attributes that no convention claims.
+    `conventions` are the dialects that have a word in it, `conflicts` where they disagree, a sentence each, `hidden`
+    the keys whose value the instrumentation hid.
     """
 
     stage_type: str | None
     type_source: str
     explicit: bool
-    conflict: str | None
+    conventions: tuple[str, ...] = ()
+    conflicts: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
     fields: dict[str, Value] = field(default_factory=dict)
     context: dict[str, Value] = field(default_factory=dict)
     identity: dict[str, Value] = field(default_factory=dict)
     others: dict[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Conventions:
-    """The dialects, and what a user says of spans: the latter wins over everything but `evalvault.*` (ADR 0017)."""
-
-    rules: UserRules | None = None
-
-    @property
-    def version(self) -> str:
-        """Which mapping this is: `3`, or with rules `3+rules:ab12cd34`."""
-        return f"{MAPPING_VERSION}+rules:{self.rules.digest}" if self.rules else str(MAPPING_VERSION)
-
-    def read(self, span: Span, *, is_root: bool) -> Reading:
-        """See the function `read`."""
-        return read(span, is_root=is_root, rules=self.rules)
-
-
-CONVENTIONS = Conventions()
-"""The dialects without rules."""
-
-
-def known_fields() -> dict[str, tuple[Part, Coerce]]:
-    """Names that the dialects fill: where each belongs, and how the dialect of the highest rank reads it."""
-    found: dict[str, tuple[Part, Coerce]] = {}
-    for rule in (rule for dialect in DIALECTS for rule in dialect.rules):
-        found.setdefault(rule.name, (rule.part, rule.coerce))
-    return found
-
-
-def read(span: Span, *, is_root: bool, rules: UserRules | None = None) -> Reading:
-    """Everything the conventions make of `span`. Pure; never raises, whatever the attributes hold."""
-    attributes = span.attributes
-    if span.events and (content := genai.event_content(span.events)):
-        attributes = {**content, **attributes}
-    stage_type, source, conflict = classify(attributes, is_root=is_root)
-    said = rules.said_of(span, attributes) if rules is not None else None
-    if said is not None and said.typed:
-        stage_type, source, conflict = _ruled(said, stage_type, source, conflict)
-    reading = Reading(stage_type, source, source == _EXPLICIT, conflict)
-    _walk(attributes, reading)
-    if said is not None:
-        parts = {Part.FIELD: reading.fields, Part.CONTEXT: reading.context, Part.IDENTITY: reading.identity}
-        for (part, name), value in said.values.items():
-            parts[part][name] = value
-    if stage_type is not None:
-        for derive in _DERIVES:
-            for name, value in derive(attributes, stage_type, reading.fields).items():
-                reading.fields.setdefault(name, value)
-    return reading
-
-
-def _ruled(said: Said, stage_type: str | None, source: str, conflict: str | None) -> tuple[str | None, str, str | None]:
-    """A rule decides, so that what other conventions say is no conflict; only `evalvault.stage.type` stands above."""
-    if source != _EXPLICIT:
-        return said.stage_type, said.source, None
-    if said.stage_type == stage_type:
-        return stage_type, source, conflict
-    other = said.stage_type or "structural"
-    return stage_type, source, f"{evalvault.STAGE_TYPE} says {stage_type}, {said.source} says {other}; the first wins"
-
-
 _EXPLICIT = f"attribute:{evalvault.STAGE_TYPE}"
-
-
-def classify(attributes: Attributes, *, is_root: bool) -> tuple[str | None, str, str | None]:
-    """Stage type, where it comes from, and a sentence if conventions disagree. (None, "", …) is no stage."""
-    found: list[tuple[str, str]] = []
-    for _, typing in _TYPINGS:
-        if typing.key in attributes:
-            stage_type = typing.stage_type(attributes[typing.key])
-            if stage_type is not None:
-                found.append((stage_type, typing.key))
-    if not found:
-        return _chain(attributes, is_root=is_root)
-    stage_type, key = found[0]
-    differing = [
-        f"{other} says {said}" for said, other in found[1:] if said not in _SAME_AS.get(stage_type, (stage_type,))
-    ]
-    conflict = f"{key} says {stage_type}, {', '.join(differing)}; the first wins" if differing else None
-    return stage_type, f"attribute:{key}", conflict
-
-
 # The answering generation may be called by either name.
 _SAME_AS: Mapping[str, tuple[str, ...]] = {"output": ("output", "generation")}
+# Names of one model in several forms, and texts that each convention cuts or words in its own way, are no conflict.
+_VARIES = frozenset({"model_name", "provider", "query", "answer", "name", "finish_reason", "session_id", "user_id"})
 
 
-def _chain(attributes: Attributes, *, is_root: bool) -> tuple[str | None, str, str | None]:
-    kind = attributes.get(openinference.SPAN_KIND)
-    if is_root and isinstance(kind, str) and kind.strip().lower() == openinference.CHAIN:
-        return "workflow", f"rule:root_chain:{openinference.SPAN_KIND}", None
-    return None, "", None
+class Conventions:
+    """Some dialects, listed by rank, ready to read spans. Safe for many threads.
 
+    What the rules of a user say of a span wins over everything but `evalvault.*` (ADR 0017).
+    """
 
-def _walk(attributes: Attributes, reading: Reading) -> None:
-    parts = (reading.fields, reading.context, reading.identity)
-    ranks: dict[str, int] = {}
-    flat: dict[tuple[str, str], dict[int, dict[str, Value]]] = {}
-    for key, value in attributes.items():
-        rule = _RULES.get(key)
-        if rule is not None:
-            rank, name, coerce, part = rule
-            if ranks.get(name, rank) < rank or value == openinference.REDACTED:
+    def __init__(self, dialects: tuple[Dialect, ...], rules: UserRules | None = None) -> None:
+        self.dialects = dialects
+        self.rules = rules
+        self.version = f"{MAPPING_VERSION}+rules:{rules.digest}" if rules is not None else str(MAPPING_VERSION)
+        self._tables = Tables(dialects)
+        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._of_events = tuple(dialect.of_events for dialect in dialects if dialect.of_events)
+        self._namings = [
+            (rank + len(dialects) * naming.weak, naming)
+            for rank, dialect in enumerate(dialects)
+            for naming in dialect.namings
+        ]
+        self._named: dict[tuple[str, str], tuple[int, Naming] | None] = {}
+
+    def read(self, span: Span, *, is_root: bool) -> Reading:
+        """Everything the conventions make of `span`. Pure; never raises, whatever the attributes hold."""
+        attributes = span.attributes
+        if span.events:
+            for of_events in self._of_events:
+                if content := of_events(span.events):
+                    attributes = {**content, **attributes}
+        plan = self._plan(attributes)
+        reading = Reading(None, "", explicit=False, conventions=plan.seen)
+        self._classify(span, attributes, plan, reading)
+        if self.rules is None:
+            self._fill(attributes, plan, reading)
+        else:
+            self._fill_with_rules(span, attributes, plan, reading, self.rules)
+        if reading.stage_type is None and not reading.type_source:
+            _guess(span, attributes, plan, reading, is_root=is_root)
+        elif reading.stage_type == STRUCTURAL:
+            reading.stage_type = None
+        if reading.stage_type is not None:
+            for derive in plan.derives:
+                for name, value in derive(attributes, reading.stage_type, reading.fields).items():
+                    reading.fields.setdefault(name, value)
+        return reading
+
+    def _plan(self, attributes: Attributes) -> Plan:
+        keys = tuple(attributes)
+        plan = self._plans.get(keys)
+        if plan is None:
+            plan = self._tables.plan(keys)
+            if len(keys) <= _MAX_KEYS and sum(map(len, keys)) <= _MAX_KEY_TEXT:
+                if len(self._plans) >= _MAX_PLANS:
+                    self._plans.clear()
+                self._plans[keys] = plan
+        return plan
+
+    def _classify(self, span: Span, attributes: Attributes, plan: Plan, reading: Reading) -> None:
+        """Stage type and where it comes from: the first of ranked typings and namings that says one."""
+        found = [
+            (rank, said, typing)
+            for rank, typing in plan.typings
+            if (said := typing.stage_type(attributes[typing.key])) is not None
+        ]
+        if self._namings and (named := self._name(span)) is not None and (not found or named[0] <= found[0][0]):
+            reading.stage_type, reading.type_source = named[1].stage_type, named[1].rule
+            return
+        if not found:
+            return
+        _, stage_type, typing = found[0]
+        reading.stage_type, reading.type_source = stage_type, typing.source
+        reading.explicit = reading.type_source == _EXPLICIT
+        if len(found) > 1:
+            same = _SAME_AS.get(stage_type, (stage_type,))
+            differing = [f"{one.key} says {said}" for _, said, one in found[1:] if said not in same and not one.weak]
+            if differing and not typing.weak:
+                reading.conflicts.append(f"{typing.key} says {stage_type}, {', '.join(differing)}; the first wins")
+
+    def _name(self, span: Span) -> tuple[int, Naming] | None:
+        key = (span.name, span.scope.name)
+        if key not in self._named:
+            if len(self._named) >= _MAX_NAMES or len(span.name) > _MAX_TEXT:
+                self._named.clear()
+            fitting = [ranked for ranked in self._namings if ranked[1].fits(*key)]
+            self._named[key] = min(fitting, key=lambda ranked: ranked[0], default=None)
+        return self._named[key]
+
+    def _fill(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
+        parts = (reading.fields, reading.context, reading.identity)
+        for key, name, coerce, part in plan.single:
+            value = attributes[key]
+            if value == openinference.REDACTED:
+                reading.hidden.append(key)
                 continue
             coerced = coerce(value)
             if coerced is None:
@@ -183,41 +159,124 @@ def _walk(attributes: Attributes, reading: Reading) -> None:
                 # A field that cannot be read keeps what was sent, so that its metric can say what is wrong.
                 coerced = value
             parts[part][name] = coerced
-            ranks[name] = rank
+        for name, part, sources in plan.several:
+            found = _best(attributes, name, sources, reading)
+            if found is not None and (found[1] or not part):
+                parts[part][name] = found[0]
+        if plan.others:
+            reading.others = {name: attributes[key] for key, name in plan.others if _is_short(attributes[key])}
+        if plan.flat or plan.whole:
+            self._unfold(attributes, plan, reading)
+
+    def _fill_with_rules(
+        self, span: Span, attributes: Attributes, plan: Plan, reading: Reading, rules: UserRules
+    ) -> None:
+        said = rules.said_of(span, attributes)
+        if said is not None and said.typed:
+            _overrule(said, reading)
+        self._fill(attributes, plan, reading)
+        if said is not None:
+            reading.conventions = (*reading.conventions, "user_rules")
+            parts = {Part.FIELD: reading.fields, Part.CONTEXT: reading.context, Part.IDENTITY: reading.identity}
+            for (part, name), value in said.values.items():
+                parts[part][name] = value
+
+    def _unfold(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
+        """Lists that are spread over keys, and lists in one value, as fields."""
+        lists: dict[str, dict[int, dict[str, Value]]] = {}
+        for prefix, index, rest, key in plan.flat:
+            lists.setdefault(prefix, {}).setdefault(index, {})[rest] = attributes[key]
+        for prefix, key in plan.whole:
+            if prefix not in lists and (items := _items(attributes[key])):
+                lists[prefix] = items
+        for prefix, items in lists.items():
+            for name, value in self._tables.unfolds[prefix](items).items():
+                reading.fields.setdefault(name, value)
+
+
+def _overrule(said: Said, reading: Reading) -> None:
+    """A rule decides, so that what other conventions say is no conflict; only `evalvault.stage.type` stands above."""
+    stage_type = said.stage_type or STRUCTURAL
+    if not reading.explicit:
+        reading.stage_type, reading.type_source, reading.conflicts = stage_type, said.source, []
+    elif reading.stage_type != stage_type:
+        reading.conflicts.append(
+            f"{evalvault.STAGE_TYPE} says {reading.stage_type}, {said.source} says {stage_type}; the first wins"
+        )
+
+
+def _best(attributes: Attributes, name: str, sources: list[Source], reading: Reading) -> tuple[Value, bool] | None:
+    """Of several keys for a field the value of the first that can be read, and whether any can be."""
+    found: tuple[str, Value, int] | None = None
+    unread: Value = None
+    for key, coerce, rank in sources:
+        value = attributes[key]
+        if value == openinference.REDACTED:
+            reading.hidden.append(key)
             continue
-        place = _place(key)
-        if place is None:
-            if _is_short(value):
-                reading.others[clean_text(key)] = value
-        elif place is not _ARCHIVED:
-            prefix, index, rest = place
-            flat.setdefault(prefix, {}).setdefault(index, {})[rest] = value
-    _unfold(flat, reading)
+        coerced = coerce(value)
+        if coerced is None:
+            unread = value if unread is None else unread
+        elif found is None:
+            found = (key, coerced, rank)
+        elif rank != found[2] and name[0] != "_" and name not in _VARIES and _differ(found[1], coerced):
+            reading.conflicts.append(
+                f"{found[0]} says {str(found[1])[:_MAX_SHOWN]}, {key} says {str(coerced)[:_MAX_SHOWN]} "
+                f"for {name}; the first wins"
+            )
+    if found is not None:
+        return found[1], True
+    return None if unread is None else (unread, False)
 
 
-def _unfold(flat: Mapping[tuple[str, str], dict[int, dict[str, Value]]], reading: Reading) -> None:
-    for prefix, items in flat.items():
-        for name, value in _FLATTENED[prefix](items).items():
-            reading.fields.setdefault(name, value)
+def _differ(one: Value, other: Value) -> bool:
+    """Whether two short values contradict each other; of longer ones nobody can say."""
+    if isinstance(one, _SCALARS) and isinstance(other, _SCALARS):
+        return one != other
+    return isinstance(one, str) and isinstance(other, str) and max(len(one), len(other)) <= _MAX_TEXT and one != other
 
 
-_Place = tuple[tuple[str, str], int, str]
-_ARCHIVED: _Place = (("", ""), 0, "")
+def _guess(span: Span, attributes: Attributes, plan: Plan, reading: Reading, *, is_root: bool) -> None:
+    """The type of a span that no convention types: by its name where it says that it is a step, else by what it has."""
+    for key, values, named_by in plan.wrappers:
+        said = attributes[key]
+        if not isinstance(said, str) or said.strip().lower() not in values:
+            continue
+        if is_root:  # `RetrieverQueryEngine.query` retrieves, but not only that
+            reading.stage_type, reading.type_source = "workflow", f"rule:root_chain:{key}"
+            return
+        names = (attributes.get(named_by), span.name)
+        found = next((guess for name in names if isinstance(name, str) and (guess := heuristics.guess(name))), None)
+        if found is not None:
+            reading.stage_type, reading.type_source = found[0], f"heuristic:{found[1]}"
+        return
+    if reading.conventions:
+        for stage_type, needed in heuristics.PRESENCE:
+            if all(name in reading.fields for name in needed):
+                reading.stage_type, reading.type_source = stage_type, f"heuristic:has_{'_and_'.join(needed)}"
+                return
 
 
-@lru_cache(maxsize=50_000)  # keys are few, spans are many
-def _place(key: str) -> _Place | None:
-    """Where a key without a rule goes.
+def _items(value: Value) -> dict[int, dict[str, Value]]:
+    """A list of maps as the items of a flattened list."""
+    if not isinstance(value, list):
+        return {}
+    return {index: _flattened(item) for index, item in enumerate(value) if isinstance(item, dict)}
 
-    `retrieval.documents.3.document.id` goes to the fourth document of its list, machinery stays in the archive
-    (`_ARCHIVED`), anything else is an attribute of the stage (None).
-    """
-    if key.startswith(_FLAT_PREFIXES):
-        words = key.split(".", _FLAT_WORDS - 1)
-        if len(words) == _FLAT_WORDS and words[2].isdecimal() and len(words[2]) < _INDEX_DIGITS:
-            return (words[0], words[1]), int(words[2]), words[3]
-        return _ARCHIVED
-    return _ARCHIVED if key.startswith(_MACHINERY) else None
+
+def _flattened(item: Mapping[str, Value]) -> dict[str, Value]:
+    """`{"document": {"id": 1}}` as `{"document.id": 1}`; what is deeper than such lists ever are is left out."""
+    flat: dict[str, Value] = {}
+    stack: list[tuple[str, Value, int]] = [("", item, 0)]
+    while stack:
+        path, value, depth = stack.pop()
+        if isinstance(value, dict) and depth < _MAX_ITEMS:
+            stack += [(f"{path}.{key}" if path else key, inner, depth + 1) for key, inner in value.items()]
+        elif isinstance(value, list) and value and isinstance(value[0], dict) and depth < _MAX_ITEMS:
+            stack += [(f"{path}.{index}", inner, depth + 1) for index, inner in enumerate(value)]
+        else:
+            flat[path] = value
+    return flat
 
 
 def _is_short(value: Value) -> bool:
@@ -230,3 +289,14 @@ def _is_short(value: Value) -> bool:
             isinstance(item, (*_SCALARS, str)) and _is_short(item) for item in value
         )
     return False
+
+
+DEFAULT = Conventions(DIALECTS)
+
+
+def known_fields() -> dict[str, tuple[Part, Coerce]]:
+    """Names that the dialects fill: where each belongs, and how the dialect of the highest rank reads it."""
+    found: dict[str, tuple[Part, Coerce]] = {}
+    for rule in (rule for dialect in DIALECTS for rule in dialect.rules):
+        found.setdefault(rule.name, (rule.part, rule.coerce))
+    return found

@@ -1,14 +1,15 @@
-"""What a dialect is: tables that say which attribute key fills which field.
+"""What a dialect is: tables that say which attribute key fills which field, and which says the stage type.
 
-A dialect (one module each) lists its rules; `reading` merges all of them into one table, so that a span's attributes
-are walked once however many dialects there are. Of two keys for one field, the dialect listed first wins.
+A dialect (one module each) lists its rules; `reading` merges them by rank. Of two keys for one field, the dialect
+listed first wins; within a dialect, the key listed first.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ..model import Attributes, Value
+from ..model import Attributes, SpanEvent, Value
 from .coerce import Coerce
 
 
@@ -30,13 +31,22 @@ class Rule:
     part: Part = Part.FIELD
 
 
+# A type for spans of which a rule says that they are no stage.
+STRUCTURAL = "structural"
+
+
 @dataclass(frozen=True, slots=True)
 class Typing:
-    """Attribute `key` names the stage type: by `types` (lower-case values), or by `parse` for open vocabularies."""
+    """Attribute `key` names the stage type: by `types` (lower-case values), or by `parse` for open vocabularies.
+
+    A `weak` one counts only where no convention has a strong one. `rule` names a user's rule.
+    """
 
     key: str
     types: Mapping[str, str] = field(default_factory=dict)
     parse: Callable[[str], str | None] | None = None
+    weak: bool = False
+    rule: str = ""
 
     def stage_type(self, value: Value) -> str | None:
         """The stage type that the attribute's value means, or None."""
@@ -44,23 +54,53 @@ class Typing:
             return None
         return self.parse(value) if self.parse else self.types.get(value.strip().lower())
 
+    @property
+    def source(self) -> str:
+        """Why a stage has its type, if this one said so."""
+        return f"{self.rule}:{self.key}" if self.rule else f"attribute:{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Spans whose name (and scope) match are of a stage type: for what says its kind in its name only."""
+
+    rule: str
+    stage_type: str
+    name: re.Pattern[str] | None = None
+    scope: re.Pattern[str] | None = None
+    weak: bool = False
+
+    def fits(self, name: str, scope: str) -> bool:
+        """Whether a span of this name, made by this instrumentation scope, is meant."""
+        return (self.name is None or self.name.search(name) is not None) and (
+            self.scope is None or self.scope.search(scope) is not None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One convention for naming attributes.
 
-    `flattened` are prefixes of lists spread over keys (`retrieval.documents.0.document.id`), `unfold` turns the
-    collected items of one prefix into fields. `derive` may add fields that need several attributes and the type.
+    `flattened` are prefixes of lists spread over keys (`retrieval.documents.0.document.id`); what turns the collected
+    items of one prefix into fields also reads the list as one value. `derive` may add fields that need several
+    attributes and the type. `of_events` are attributes that events of the span carry for it. `wrappers` are values of a
+    key that say "some step": its name decides which (`heuristics`). `named_by` is where such a step has its name.
     """
 
     name: str
-    typings: tuple[Typing, ...]
-    rules: tuple[Rule, ...]
+    typings: tuple[Typing, ...] = ()
+    rules: tuple[Rule, ...] = ()
     flattened: Mapping[str, "Unfold"] = field(default_factory=dict)
     derive: "Derive | None" = None
+    of_events: "OfEvents | None" = None
+    wrappers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    named_by: str = ""
+    namings: tuple[Naming, ...] = ()
 
 
 # Items of a flattened list: index -> (rest of the key -> value), and the fields they make.
 Unfold = Callable[[dict[int, dict[str, Value]]], dict[str, Value]]
 # (attributes, stage type, fields so far) -> fields to add where missing.
 Derive = Callable[[Attributes, str, Mapping[str, Value]], dict[str, Value]]
+# Events of a span -> attributes that it lacks.
+OfEvents = Callable[[Sequence[SpanEvent]], Mapping[str, Value]]

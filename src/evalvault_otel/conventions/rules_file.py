@@ -18,7 +18,7 @@ from .coerce import Coerce, anything
 from .coercions import COERCIONS
 from .evalvault import stage_type as as_stage_type
 from .json_path import JsonPath
-from .reading import CONVENTIONS, Conventions, known_fields
+from .reading import DEFAULT, DIALECTS, Conventions, known_fields
 from .rules import Part
 from .user_rules import Condition, Fill, Pattern, Source, StageRule, UserRule, UserRules
 from .yaml_nodes import START, Problem, Wrong, items, mapping, pairs, plain, sequence, yes
@@ -41,7 +41,7 @@ def conventions_of(path: str) -> Conventions:
     Raises:
         SettingsError: as `load`.
     """
-    return Conventions(load(path)) if path else CONVENTIONS
+    return Conventions(DIALECTS, load(path)) if path else DEFAULT
 
 
 def load(path: str) -> UserRules:

@@ -1,0 +1,126 @@
+"""What is to be done with the attributes of a span, decided once for all spans with the same keys.
+
+The same instrumentation emits the same keys again and again, so the tables of all dialects are consulted per set of
+keys, not per attribute: a `Plan` lists which keys fill which fields.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..text import clean_text
+from .coerce import Coerce
+from .rules import Derive, Dialect, Part, Rule, Typing, Unfold
+
+# Attributes that describe machinery, not the stage: kept in the archive, not copied to stages.
+_MACHINERY = (
+    *("http.", "url.", "net.", "network.", "server.", "client.", "code.", "thread.", "process.", "peer.", "host."),
+    *("rpc.", "db.", "messaging.", "telemetry.", "otel.", "exception.", "openinference.", "service."),
+    *("user_agent.",),
+)
+_PARTS = (Part.FIELD, Part.CONTEXT, Part.IDENTITY)
+_FLAT_WORDS = 4
+_INDEX_DIGITS = 8
+
+# (key, how to read it, rank of its dialect)
+Source = tuple[str, Coerce, int]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a set of attribute keys means.
+
+    `single` are fields with one key: (key, field, how to read it, part), `several` those with more, best first.
+    `flat` are items of lists spread over keys: (list, index, rest of the key, key); `whole` are lists in one value.
+    `others` are keys that no convention claims, with the name they have on the stage. `typings` are ranked.
+    """
+
+    typings: list[tuple[int, Typing]] = field(default_factory=list)
+    single: list[tuple[str, str, Coerce, int]] = field(default_factory=list)
+    several: list[tuple[str, int, list[Source]]] = field(default_factory=list)
+    flat: list[tuple[str, int, str, str]] = field(default_factory=list)
+    whole: list[tuple[str, str]] = field(default_factory=list)
+    others: list[tuple[str, str]] = field(default_factory=list)
+    wrappers: list[tuple[str, frozenset[str], str]] = field(default_factory=list)
+    derives: list[Derive] = field(default_factory=list)
+    seen: tuple[str, ...] = ()
+
+
+class Tables:
+    """The tables of some dialects, listed by rank, as one."""
+
+    def __init__(self, dialects: tuple[Dialect, ...]) -> None:
+        self._dialects = dialects
+        self._rules: dict[str, tuple[int, int, Rule]] = {}
+        for rank, dialect in enumerate(dialects):
+            for rule in dialect.rules:
+                self._rules.setdefault(rule.key, (len(self._rules), rank, rule))
+        self.unfolds: dict[str, Unfold] = {}
+        self._lists: dict[str, int] = {}
+        for rank, dialect in enumerate(dialects):
+            for prefix, unfold in dialect.flattened.items():
+                self.unfolds.setdefault(prefix, unfold)
+                self._lists.setdefault(prefix, rank)
+        self._prefixes = tuple(self._lists)
+
+    def plan(self, keys: Iterable[str]) -> Plan:
+        """The plan for a set of keys."""
+        plan, present, seen = Plan(), list(keys), set[int]()
+        fields: dict[tuple[str, int], list[tuple[int, Source]]] = {}
+        for key in present:
+            known = self._rules.get(key)
+            if known is not None:
+                order, rank, rule = known
+                seen.add(rank)
+                place = (rule.name, _PARTS.index(rule.part))
+                fields.setdefault(place, []).append((order, (key, rule.coerce, rank)))
+            elif (place_in_list := self._in_list(key)) is not None:
+                seen.add(self._lists[place_in_list[0]])
+                plan.flat.append(place_in_list)
+            elif (prefix := f"{key}.") in self._lists:
+                seen.add(self._lists[prefix])
+                plan.whole.append((prefix, key))
+            elif not key.startswith((*self._prefixes, *_MACHINERY)):
+                plan.others.append((key, clean_text(key)))
+        _add_fields(plan, fields)
+        self._add_typings(plan, set(present), seen)
+        plan.derives = [d.derive for rank, d in enumerate(self._dialects) if rank in seen and d.derive]
+        plan.seen = tuple(self._dialects[rank].name for rank in sorted(seen))
+        return plan
+
+    def _add_typings(self, plan: Plan, present: set[str], seen: set[int]) -> None:
+        """Typings of keys that are there, the strong ones first; what they claim is no other attribute."""
+        claimed = set()
+        for rank, dialect in enumerate(self._dialects):
+            for typing in dialect.typings:
+                if typing.key in present:
+                    plan.typings.append((rank + len(self._dialects) * typing.weak, typing))
+                    claimed.add(typing.key)
+                    seen.add(rank)
+            for key, values in dialect.wrappers.items():
+                if key in present:
+                    plan.wrappers.append((key, values, dialect.named_by))
+                    claimed.add(key)
+                    seen.add(rank)
+        plan.typings.sort(key=lambda ranked: ranked[0])
+        plan.others = [(key, name) for key, name in plan.others if key not in claimed]
+
+    def _in_list(self, key: str) -> tuple[str, int, str, str] | None:
+        """The place of `retrieval.documents.3.document.id`: the fourth document of its list."""
+        if not key.startswith(self._prefixes):
+            return None
+        words = key.split(".", _FLAT_WORDS - 1)
+        if len(words) < _FLAT_WORDS - 1 or not words[2].isdecimal() or len(words[2]) >= _INDEX_DIGITS:
+            return None
+        prefix = f"{words[0]}.{words[1]}."
+        rest = words[3] if len(words) == _FLAT_WORDS else ""
+        return (prefix, int(words[2]), rest, key) if prefix in self._lists else None
+
+
+def _add_fields(plan: Plan, fields: dict[tuple[str, int], list[tuple[int, Source]]]) -> None:
+    for (name, part), found in fields.items():
+        if len(found) == 1:
+            key, coerce, _ = found[0][1]
+            plan.single.append((key, name, coerce, part))
+        else:
+            ranked = sorted(found, key=lambda ordered: ordered[0])
+            plan.several.append((name, part, [source for _, source in ranked]))
