@@ -80,6 +80,9 @@ def test_all_commands_are_there() -> None:
         ("keys", "list"),
         ("rejects",),
         ("rejects", "show"),
+        ("rules", "check"),
+        ("rules", "example"),
+        ("rules", "test"),
         ("runs",),
         ("serve",),
         ("stage", "summary"),
@@ -94,7 +97,11 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], flag: str
     said = CliRunner().invoke(app, [*path, flag])
     assert said.exit_code == 0
     assert f"Example: evalvault-otel {' '.join(path)}" in said.output.replace("`", "")
-    assert ("--file" if path[0] == "keys" else "--db") in said.output
+    assert OPTIONS.get(path[0], "--db") in said.output
+
+
+# Commands that look at something else than a database.
+OPTIONS = {"keys": "--file", "rules": "rules.yaml"}
 
 
 @pytest.mark.parametrize("path", [("runs",), ("trace",), ("stage", "summary"), ("debug", "report")], ids=" ".join)

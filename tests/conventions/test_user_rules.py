@@ -1,5 +1,6 @@
 """Rules of users: what they make of a span, what they give way to, and what is said about a file that is wrong."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from evalvault_otel.errors import SettingsError
 from evalvault_otel.model import Value
 from evalvault_otel.wire import identity
 from tests.support.traces import RUN_ID, STAGE_TYPE, exact, kind, resource, span, stage
+
+ROOT = Path(__file__).parents[2]
 
 
 def rules(text: str) -> Conventions:
@@ -342,3 +345,28 @@ def test_the_digest_follows_from_what_the_rules_say() -> None:
     assert one.version == f"{MAPPING_VERSION}+rules:{one.rules.digest if one.rules else ''}"
     assert assemble([span(1)], (), one).mapping_version == one.version
     assert assemble([span(1)]).mapping_version == conventions_of("").version == str(MAPPING_VERSION)
+
+
+def test_the_example_of_the_page_makes_the_table_of_the_page() -> None:
+    page = (ROOT / "docs" / "rules.md").read_text()
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    found, problems = parse(text)
+
+    assert problems == []
+    assert Conventions(DIALECTS, found).version in page
+    shown = assemble(EXAMPLE_SPANS, (), Conventions(DIALECTS, found)).stages
+    assert [(stage.stage_type, stage.stage_name, stage.type_source) for stage in shown] == [
+        ("retrieval", "policies", "user_rule:policy-search:span.name"),
+        ("rerank", "step", "user_rule:our-steps:app.step"),
+        ("output", "step", "rule:answering_generation, user_rule:our-steps:app.step"),
+    ]
+    assert all(source in page for source in (stage.type_source for stage in shown))
+
+
+EXAMPLE_SPANS = [
+    span(1, name="handle_question"),
+    span(2, 1, name="TimingWrapper", start=1, end=40),
+    span(3, 2, {"search.text": "water damage", "search.limit": 2}, name="PolicySearch.run", start=2, end=38),
+    span(4, 1, {"app.step": "reorder-by-date"}, name="step", start=41, end=50),
+    span(5, 1, {"app.step": "answer", "gateway.usage": '{"prompt": 812, "completion": 96}'}, name="step", start=51),
+]

@@ -91,7 +91,8 @@ _PAGE_HEAD: Final = """\
 <!-- Made from src/evalvault_otel/conventions/registry.yaml by `make registry`: change that. -->
 
 Our own names, for applications that label their spans themselves. They win over every other convention. An application
-that is instrumented otherwise needs none of them: see [conventions](conventions.md).
+that is instrumented otherwise needs none of them: see [conventions](conventions.md). For names of your own there are
+[rules](rules.md).
 
 "Becomes" is the name that a stage has it by, in its attributes, its own fields or its metadata. A value of another type
 is read where its meaning is clear: `"5"` and `5.0` are the int 5, an int is taken for a double, JSON text for a list.

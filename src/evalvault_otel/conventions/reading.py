@@ -180,6 +180,7 @@ class Conventions:
             parts = {Part.FIELD: reading.fields, Part.CONTEXT: reading.context, Part.IDENTITY: reading.identity}
             for (part, name), value in said.values.items():
                 parts[part][name] = value
+            reading.others = {key: value for key, value in reading.others.items() if key not in said.claimed}
 
     def _unfold(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
         """Lists that are spread over keys, and lists in one value, as fields."""

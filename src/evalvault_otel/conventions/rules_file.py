@@ -18,6 +18,7 @@ from .coerce import Coerce, anything
 from .coercions import COERCIONS
 from .evalvault import stage_type as as_stage_type
 from .json_path import JsonPath
+from .names import STAGE_TYPE_VALUES
 from .reading import DEFAULT, DIALECTS, Conventions, known_fields
 from .rules import Part
 from .user_rules import Condition, Fill, Pattern, Source, StageRule, UserRule, UserRules
@@ -90,6 +91,21 @@ def parse(text: str) -> tuple[UserRules, list[Problem]]:
         except Wrong as exc:
             problems.append(exc.problem)
     return UserRules(rules.values(), "" if problems else _digest(said)), problems
+
+
+def notes(rules: UserRules) -> list[str]:
+    """What is allowed and may be a slip of the pen: types and fields that only these rules know."""
+    known = known_fields()
+    types = {said for rule in rules.rules if rule.stage is not None for said in rule.stage.said}
+    fields = {fill.name for rule in rules.rules for fill in rule.fills}
+    own = sorted(said for said in types - set(STAGE_TYPE_VALUES) if not said.startswith("custom."))
+    return [
+        *(f"stage type {said} is none of the usual words: metrics of stages do not know it" for said in own),
+        *(
+            f"field {name} is none of the conventions': the stage has it under this name"
+            for name in sorted(fields - known.keys())
+        ),
+    ]
 
 
 def _digest(said: list[Any]) -> str:

@@ -84,6 +84,10 @@ class Source:
                     return found
         return self.constant
 
+    def claimed(self, attributes: Attributes) -> Iterable[str]:
+        """The keys that it reads."""
+        return self.keys if self.every is None else filter(self.every.matches, attributes)
+
 
 def _by_number(key: str) -> list[tuple[int, str]]:
     """Keys as people count: `docs.10.id` after `docs.9.id`."""
@@ -107,6 +111,11 @@ class StageRule:
     type: str | None = None
     key: str = ""
     types: tuple[tuple[Pattern, str], ...] = ()
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The stage types that the rule names."""
+        return tuple(filter(None, (self.type, *(said for _, said in self.types))))
 
     def stage_type(self, attributes: Attributes) -> str | None:
         """The stage type of a span with these attributes, or None if its value is not one of those named."""
@@ -147,12 +156,13 @@ class UserRule:
 
 @dataclass(slots=True)
 class Said:
-    """What the rules say of one span. `typed` and no `stage_type`: it is structural."""
+    """What the rules say of one span. `typed` and no `stage_type`: it is structural. `claimed`: keys that they read."""
 
     typed: bool = False
     stage_type: str | None = None
     source: str = ""
     values: dict[tuple[Part, str], Value] = field(default_factory=dict)
+    claimed: set[str] = field(default_factory=set)
 
 
 class UserRules:
@@ -185,8 +195,10 @@ def _say(rule: UserRule, attributes: Attributes, said: Said) -> None:
         if stage_type is not None or rule.structural:
             said.typed, said.stage_type = True, stage_type
             said.source = f"user_rule:{rule.name}:{rule.decided_by}"
+            said.claimed.add(rule.stage.key if rule.stage is not None else "")
     for fill in rule.fills:
         place = (fill.part, fill.name)
+        said.claimed.update(fill.source.claimed(attributes))
         if place not in said.values and not _said_by_us(attributes, *place):
             value = fill.source.value(attributes)
             read = None if value is None else fill.coerce(value)
