@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from evalvault_otel.assembly import assemble
-from evalvault_otel.conventions.genai import event_content
+from evalvault_otel.conventions.genai_events import event_content
 from evalvault_otel.model import SpanEvent, StageEvent
 from tests.support.traces import at, log, stage
 
@@ -89,4 +89,4 @@ def test_what_the_span_says_goes_before_what_an_event_says() -> None:
         [stage(1, 0, "tool", span_says)], [log(1, DETAILS, {"gen_ai.request.model": "event", "gen_ai.x": 1})]
     ).stages
 
-    assert found.attributes == {"gen_ai.request.model": "span", "gen_ai.x": 1}
+    assert found.attributes == {"model_name": "span", "gen_ai.x": 1}

@@ -28,6 +28,9 @@ _BY_CONVENTION = (
     ("prompt", "prompt_name", "prompt_version"),
     ("tool", "tool_name", None),
     ("model", "model_name", None),
+    ("policy", "policy_name", "policy_version"),
+    ("source", "data_source", None),
+    ("agent", "agent_name", "agent_version"),
 )
 _CALLS_MODEL = frozenset({"generation", "output", "embedding", "rerank"})
 

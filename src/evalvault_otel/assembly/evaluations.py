@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..conventions.genai import Evaluation, evaluation
+from ..conventions.genai_events import Evaluation, evaluation
 from .metric_values import BadValueError, number
 from .metrics import StageMetrics
 from .nodes import Node

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..conventions.coerce import integer, number
-from ..conventions.genai import Evaluation
+from ..conventions.genai_events import Evaluation
 from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
@@ -77,7 +77,7 @@ def _usage(nodes: Sequence[Node], notes: list[Note]) -> dict[str, dict[str, floa
     reported_below: set[int] = set()
     for node in reversed(nodes):  # children before parents
         said = {name: read(node.fields[name]) for name, read in _USAGE_FIELDS.items() if name in node.fields}
-        if not any(value is not None for value in said.values()):
+        if not any(value is not None for value in said.values()) or "_counted_before" in node.fields:
             continue
         if node.stage_type not in _USAGE_TYPES:
             notes.append(("usage_repeated" if id(node) in reported_below else "usage_ignored", node, {}))
@@ -219,9 +219,11 @@ def _payload_ref(node: Node, side: str) -> PayloadRef | None:
     if isinstance(said, str):
         return PayloadRef.parse(said)
     if side not in identity:
-        return PayloadRef("span", side, "json") if f"{side}_messages" in identity else None
-    kind = "json" if "json" in str(identity.get(f"{side}_type", "")) else "text"
-    return PayloadRef("span", side, kind)
+        return _REFS[side, "json"] if f"{side}_messages" in identity else None
+    return _REFS[side, "json" if "json" in str(identity.get(f"{side}_type", "")) else "text"]
+
+
+_REFS = {(side, kind): PayloadRef("span", side, kind) for side in ("input", "output") for kind in ("json", "text")}
 
 
 def _shortened(attributes: Mapping[str, Value]) -> dict[str, Any]:

@@ -108,7 +108,10 @@ def associated_run(value: Value) -> str | None:
 
 
 _QUESTION_DEPTH = 4
-_QUESTION_KEYS = ("query", "question", "input", "query_str", "query_bundle", "text", "prompt", "content", "value")
+_QUESTION_KEYS = (
+    *("query", "question", "input", "query_str", "query_bundle", "text", "prompt", "content", "value"),
+    *("inputs", "kwargs", "args"),
+)
 
 
 def question(value: Value) -> str | None:

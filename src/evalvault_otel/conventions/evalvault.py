@@ -23,7 +23,7 @@ def stage_type(value: str) -> str | None:
     return word if _WORD.match(word) else None
 
 
-DIALECT = Dialect(
+DIALECT: Dialect = Dialect(
     name="evalvault",
     typings=(Typing(STAGE_TYPE, parse=stage_type),),
     rules=tuple(Rule(key, name, COERCIONS[read], Part(part)) for key, part, name, read in FILLS),

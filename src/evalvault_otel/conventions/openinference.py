@@ -4,10 +4,10 @@ Source: openinference, spec/semantic_conventions.md. Redacted values arrive as `
 """
 
 from collections.abc import Mapping
-from hashlib import sha256
 
 from ..model import Attributes, Value
 from .coerce import anything, associated_run, integer, number, parse_json, question, text
+from .documents import document_id
 from .rules import Dialect, Part, Rule, Typing
 
 REDACTED = "__REDACTED__"
@@ -28,8 +28,6 @@ _KINDS = {
 # A chain says nothing about the step it wraps: its name may; else it is a stage only as the root (`workflow`).
 _WRAPPERS = {SPAN_KIND: frozenset({"chain"})}
 
-# Where the id of a document without `document.id` may stand in its metadata.
-_ID_KEYS = ("id", "doc_id", "document_id", "chunk_id", "node_id", "source", "_id", "url")
 _PARAMETERS = ("temperature", "top_p", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
 
 _RULES = (
@@ -83,20 +81,13 @@ def _ordered(items: _Items) -> list[dict[str, Value]]:
 
 
 def _document_id(document: Mapping[str, Value]) -> str | None:
-    """The id of a document, else one made of its content, else None: of two unknown ones nothing says they are one."""
     found = text(document.get("document.id"))
     if found:
         return found
-    metadata = parse_json(document.get("document.metadata"))
-    if isinstance(metadata, dict):
-        for key in _ID_KEYS:
-            found = text(metadata.get(key))
-            if found:
-                return found
-    content = visible(document.get("document.content"))
-    if not content:
-        return None
-    return "h:" + sha256(str(content).encode("utf-8", "replace")).hexdigest()[:16]
+    short = {key.removeprefix("document."): value for key, value in document.items()}
+    if not visible(short.get("content")):
+        short.pop("content", None)
+    return document_id(short)
 
 
 def _ranked(items: _Items) -> dict[str, Value]:
@@ -190,7 +181,7 @@ def visible(value: Value) -> Value:
     return None if value == REDACTED else value
 
 
-DIALECT = Dialect(
+DIALECT: Dialect = Dialect(
     name="openinference",
     typings=(Typing(SPAN_KIND, types=_KINDS),),
     rules=_RULES,

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..model import Attributes, Span, Value
-from . import evalvault, genai, heuristics, openinference
-from .coerce import Coerce
+from . import evalvault, genai, heuristics, openinference, openragtrace, traceloop
+from .coerce import Coerce, parse_json
 from .plan import Plan, Source, Tables
 from .rules import STRUCTURAL, Dialect, Naming, Part
 from .user_rules import Said, UserRules
@@ -18,7 +18,13 @@ from .user_rules import Said, UserRules
 MAPPING_VERSION = 3
 
 # By rank (conventions, "precedence").
-DIALECTS: tuple[Dialect, ...] = (evalvault.DIALECT, openinference.DIALECT, genai.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (
+    evalvault.DIALECT,
+    openragtrace.DIALECT,
+    openinference.DIALECT,
+    genai.DIALECT,
+    traceloop.DIALECT,
+)
 
 # Plans for unusual spans are made anew: what is kept must stay small, whatever is sent.
 _MAX_PLANS = 4096
@@ -72,7 +78,8 @@ class Conventions:
         self.version = f"{MAPPING_VERSION}+rules:{rules.digest}" if rules is not None else str(MAPPING_VERSION)
         self._tables = Tables(dialects)
         self._plans: dict[tuple[str, ...], Plan] = {}
-        self._of_events = tuple(dialect.of_events for dialect in dialects if dialect.of_events)
+        self._of_events = [dialect.of_events for dialect in dialects if dialect.of_events]
+        self._event_names = frozenset(name for dialect in dialects for name in dialect.event_names)
         self._namings = [
             (rank + len(dialects) * naming.weak, naming)
             for rank, dialect in enumerate(dialects)
@@ -84,9 +91,10 @@ class Conventions:
         """Everything the conventions make of `span`. Pure; never raises, whatever the attributes hold."""
         attributes = span.attributes
         if span.events:
-            for of_events in self._of_events:
-                if content := of_events(span.events):
-                    attributes = {**content, **attributes}
+            for event in span.events:
+                if event.name in self._event_names:
+                    attributes = self._with_events(span)
+                    break
         plan = self._plan(attributes)
         reading = Reading(None, "", explicit=False, conventions=plan.seen)
         self._classify(span, attributes, plan, reading)
@@ -103,6 +111,13 @@ class Conventions:
                 for name, value in derive(attributes, reading.stage_type, reading.fields).items():
                     reading.fields.setdefault(name, value)
         return reading
+
+    def _with_events(self, span: Span) -> Attributes:
+        """The attributes of a span, and those that its events carry for it."""
+        attributes = dict(span.attributes)
+        for of_events in self._of_events:
+            attributes = {**of_events(span.events), **attributes}
+        return attributes
 
     def _plan(self, attributes: Attributes) -> Plan:
         keys = tuple(attributes)
@@ -260,9 +275,10 @@ def _guess(span: Span, attributes: Attributes, plan: Plan, reading: Reading, *, 
 
 def _items(value: Value) -> dict[int, dict[str, Value]]:
     """A list of maps as the items of a flattened list."""
-    if not isinstance(value, list):
+    found = parse_json(value)
+    if not isinstance(found, list):
         return {}
-    return {index: _flattened(item) for index, item in enumerate(value) if isinstance(item, dict)}
+    return {index: _flattened(item) for index, item in enumerate(found) if isinstance(item, dict)}
 
 
 def _flattened(item: Mapping[str, Value]) -> dict[str, Value]:

@@ -83,8 +83,9 @@ class Dialect:
 
     `flattened` are prefixes of lists spread over keys (`retrieval.documents.0.document.id`); what turns the collected
     items of one prefix into fields also reads the list as one value. `derive` may add fields that need several
-    attributes and the type. `of_events` are attributes that events of the span carry for it. `wrappers` are values of a
-    key that say "some step": its name decides which (`heuristics`). `named_by` is where such a step has its name.
+    attributes and the type. `of_events` are attributes that events of the span, of these names, carry for it.
+    `wrappers` are values of a key that say "some step": its name decides which (`heuristics`). `named_by` is where such
+    a step has its name.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Dialect:
     flattened: Mapping[str, "Unfold"] = field(default_factory=dict)
     derive: "Derive | None" = None
     of_events: "OfEvents | None" = None
+    event_names: frozenset[str] = frozenset()
     wrappers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     named_by: str = ""
     namings: tuple[Naming, ...] = ()
