@@ -58,6 +58,7 @@ def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: 
         asset_uses=uses,
         findings=tuple(_findings(work)),
         runs=runs,
+        mapping_version=conventions.version,
     )
 
 

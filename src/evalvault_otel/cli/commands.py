@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import db, debug, demo, keys, look, rejects, serve, stage
+from . import db, debug, demo, keys, look, rejects, rules, serve, stage
 
 app = typer.Typer(
     name="evalvault-otel",
@@ -23,6 +23,7 @@ app.command("trace", rich_help_panel="Look")(look.trace)
 app.add_typer(debug.app, rich_help_panel="Look")
 app.add_typer(stage.app, rich_help_panel="Look")
 app.add_typer(rejects.app, rich_help_panel="Look")
+app.add_typer(rules.app, rich_help_panel="Look after")
 app.add_typer(db.app, rich_help_panel="Look after")
 
 

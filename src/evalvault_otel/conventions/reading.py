@@ -20,9 +20,13 @@ from . import (
     traceloop,
     vercel,
 )
-from .coerce import parse_json
+from .coerce import Coerce, parse_json
 from .plan import Plan, Source, Tables
-from .rules import STRUCTURAL, Dialect, Naming
+from .rules import STRUCTURAL, Dialect, Naming, Part
+from .user_rules import Said, UserRules
+
+# Raised with every change of what comes out for the same spans, so that `trace.mapping_version` tells who made a row.
+MAPPING_VERSION = 3
 
 # By rank (conventions, "precedence").
 DIALECTS: tuple[Dialect, ...] = (
@@ -78,10 +82,15 @@ _VARIES = frozenset({"model_name", "provider", "query", "answer", "name", "finis
 
 
 class Conventions:
-    """Some dialects, listed by rank, ready to read spans. Safe for many threads."""
+    """Some dialects, listed by rank, ready to read spans. Safe for many threads.
 
-    def __init__(self, dialects: tuple[Dialect, ...]) -> None:
+    What the rules of a user say of a span wins over everything but `evalvault.*` (ADR 0017).
+    """
+
+    def __init__(self, dialects: tuple[Dialect, ...], rules: UserRules | None = None) -> None:
         self.dialects = dialects
+        self.rules = rules
+        self.version = f"{MAPPING_VERSION}+rules:{rules.digest}" if rules is not None else str(MAPPING_VERSION)
         self._tables = Tables(dialects)
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._of_events = [dialect.of_events for dialect in dialects if dialect.of_events]
@@ -104,7 +113,10 @@ class Conventions:
         plan = self._plan(attributes)
         reading = Reading(None, "", explicit=False, conventions=plan.seen)
         self._classify(span, attributes, plan, reading)
-        self._fill(attributes, plan, reading)
+        if self.rules is None:
+            self._fill(attributes, plan, reading)
+        else:
+            self._fill_with_rules(span, attributes, plan, reading, self.rules)
         if reading.stage_type is None and not reading.type_source:
             _guess(span, attributes, plan, reading, is_root=is_root)
         elif reading.stage_type == STRUCTURAL:
@@ -186,6 +198,20 @@ class Conventions:
         if plan.flat or plan.whole:
             self._unfold(attributes, plan, reading)
 
+    def _fill_with_rules(
+        self, span: Span, attributes: Attributes, plan: Plan, reading: Reading, rules: UserRules
+    ) -> None:
+        said = rules.said_of(span, attributes)
+        if said is not None and said.typed:
+            _overrule(said, reading)
+        self._fill(attributes, plan, reading)
+        if said is not None:
+            reading.conventions = (*reading.conventions, "user_rules")
+            parts = {Part.FIELD: reading.fields, Part.CONTEXT: reading.context, Part.IDENTITY: reading.identity}
+            for (part, name), value in said.values.items():
+                parts[part][name] = value
+            reading.others = {key: value for key, value in reading.others.items() if key not in said.claimed}
+
     def _unfold(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
         """Lists that are spread over keys, and lists in one value, as fields."""
         lists: dict[str, dict[int, dict[str, Value]]] = {}
@@ -197,6 +223,17 @@ class Conventions:
         for prefix, items in lists.items():
             for name, value in self._tables.unfolds[prefix](items).items():
                 reading.fields.setdefault(name, value)
+
+
+def _overrule(said: Said, reading: Reading) -> None:
+    """A rule decides, so that what other conventions say is no conflict; only `evalvault.stage.type` stands above."""
+    stage_type = said.stage_type or STRUCTURAL
+    if not reading.explicit:
+        reading.stage_type, reading.type_source, reading.conflicts = stage_type, said.source, []
+    elif reading.stage_type != stage_type:
+        reading.conflicts.append(
+            f"{evalvault.STAGE_TYPE} says {reading.stage_type}, {said.source} says {stage_type}; the first wins"
+        )
 
 
 def _best(attributes: Attributes, name: str, sources: list[Source], reading: Reading) -> Value:
@@ -285,3 +322,11 @@ def _is_short(value: Value) -> bool:
 
 
 DEFAULT = Conventions(DIALECTS)
+
+
+def known_fields() -> dict[str, tuple[Part, Coerce]]:
+    """Names that the dialects fill: where each belongs, and how the dialect of the highest rank reads it."""
+    found: dict[str, tuple[Part, Coerce]] = {}
+    for rule in (rule for dialect in DIALECTS for rule in dialect.rules):
+        found.setdefault(rule.name, (rule.part, rule.coerce))
+    return found
