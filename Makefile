@@ -8,7 +8,7 @@ $(shell [ "$$(cat .venv/.place 2>/dev/null)" = "$$(pwd -P)" ] || rm -f .venv/.ru
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo serve test clients lint fuzz bench clean
+.PHONY: help install install-dev demo serve test clients lint registry fuzz bench clean
 FUZZ_SECONDS ?= 600
 
 help: ## this list
@@ -36,6 +36,9 @@ lint: .venv/.dev ## check style, types and the direction of imports
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -c "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+
+registry: .venv/.dev ## write what is made from registry.yaml: Python names, page, JSON Schema
+	@$(PY) -m tools.registry $(ARGS)
 
 fuzz: .venv/.dev ## send damaged requests for FUZZ_SECONDS (600) and see that nothing breaks
 	@$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) $(ARGS)

@@ -28,7 +28,7 @@ from evalvault_otel.store.migrations import scripts
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "evalvault_otel"
-CODE = ("src", "tests", "benchmarks", "examples")
+CODE = ("src", "tests", "benchmarks", "examples", "tools")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 _MODULES = sorted(path for path in SOURCE.rglob("*.py"))

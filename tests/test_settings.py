@@ -40,6 +40,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "quiet_ms": ("100", 100.0),
     "max_rejects": ("7", 7),
     "max_reject_bytes": ("5000", 5000),
+    "rules": ("rules.yaml", "rules.yaml"),
     "shutdown_s": ("1", 1.0),
 }
 # What a setting cannot stand without.

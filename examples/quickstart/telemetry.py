@@ -1,6 +1,6 @@
 """OpenTelemetry for the pipeline: stage spans, asset events, and an exporter that knows what it sent.
 
-Only the plain OpenTelemetry API and SDK. The attribute names are listed in docs/conventions.md.
+Only the plain OpenTelemetry API and SDK. The attribute names are listed in docs/attributes.md.
 """
 
 import os

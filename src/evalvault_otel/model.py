@@ -273,7 +273,10 @@ class RunTrace:
 
 @record(frozen=True, slots=True)
 class Assembly:
-    """All that follows from one trace's spans and log events, and from nothing else (no clock, no order of arrival)."""
+    """All that follows from one trace's spans and log events, and from nothing else (no clock, no order of arrival).
+
+    `mapping_version` names the mapping that made it: `3`, or with rules of a user `3+rules:` and their digest.
+    """
 
     trace_id: str
     run_id: str
@@ -284,6 +287,7 @@ class Assembly:
     asset_uses: tuple[AssetUse, ...]
     findings: tuple[Finding, ...]
     runs: tuple[RunTrace, ...]
+    mapping_version: str | None = None
 
 
 @record(frozen=True, slots=True)

@@ -101,6 +101,7 @@ class Settings:
     max_reject_bytes: int = _setting(
         64 * MIB, "EVALVAULT_MAX_REJECT_BYTES", "bytes of payloads of all rejects kept; the oldest go first"
     )
+    rules: str = _setting("", "EVALVAULT_RULES", "YAML file that says what names of your own mean; none: no rules")
     shutdown_s: float = _setting(10.0, "EVALVAULT_SHUTDOWN_S", "how long a stop waits for requests under way")
 
     def __post_init__(self) -> None:

@@ -136,6 +136,10 @@ def test_equal_lengths_that_mean_nothing(values: tuple[str, str]) -> None:
     [
         ({"gen_ai.provider.name": "openai"}, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY"),
         ({"gen_ai.provider.name": "openai", "llm.is_streaming": False}, "TRACELOOP_TRACE_CONTENT=true"),
+        (
+            {"gen_ai.usage.input_tokens": 1, "langsmith.span.kind": "llm"},
+            "LANGSMITH_HIDE_INPUTS=false and LANGSMITH_HIDE_OUTPUTS=false",
+        ),
     ],
 )
 def test_calls_without_messages_name_the_setting_of_their_convention(
@@ -144,7 +148,9 @@ def test_calls_without_messages_name_the_setting_of_their_convention(
     assert f"set {setting}." in found([stage(1, 0, "generation", attributes)])["content_off"].detail
 
 
-@pytest.mark.parametrize("content", [{"gen_ai.input.messages": "[]"}, {"evalvault.output.answer": "yes"}])
+@pytest.mark.parametrize(
+    "content", [{"gen_ai.input.messages": "[]"}, {"evalvault.output.answer": "yes"}, {"ai.response.text": "a"}]
+)
 def test_calls_with_content_and_calls_of_nobody_knows_what_are_fine(content: Mapping[str, Any]) -> None:
     assert found([stage(1, 0, "generation", {"gen_ai.provider.name": "openai", **content})]) == {}
     assert found([stage(1, 0, "generation", {"model": "m"})]) == {}

@@ -82,6 +82,9 @@ def test_all_commands_are_there() -> None:
         ("keys", "list"),
         ("rejects",),
         ("rejects", "show"),
+        ("rules", "check"),
+        ("rules", "example"),
+        ("rules", "test"),
         ("runs",),
         ("serve",),
         ("stage", "summary"),
@@ -96,7 +99,11 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], flag: str
     said = CliRunner().invoke(app, [*path, flag])
     assert said.exit_code == 0
     assert f"Example: evalvault-otel {' '.join(path)}" in said.output.replace("`", "")
-    assert ("--file" if path[0] == "keys" else "--db") in said.output
+    assert OPTIONS.get(path[0], "--db") in said.output
+
+
+# Commands that look at something else than a database.
+OPTIONS = {"keys": "--file", "rules": "rules.yaml"}
 
 
 @pytest.mark.parametrize("path", [("runs",), ("trace",), ("stage", "summary"), ("debug", "report")], ids=" ".join)
@@ -307,11 +314,11 @@ def test_a_server_that_is_away_is_3_and_no_password_is_shown(arguments: tuple[st
     assert "secret" not in error_of(said)
 
 
-def test_a_file_that_is_no_database_is_3(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_2(tmp_path: Path) -> None:
     path = tmp_path / "text.db"
     path.write_text("not a database, but long enough to look like one" * 50)
     said = evalvault("runs", "--db", str(path))
-    assert said.returncode == 3
+    assert said.returncode == 2
     error_of(said)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from ..assembly.finding_codes import WARNING
 from ..assembly.span_findings import parties
 from ..conventions.deprecated import DEPRECATED
-from ..conventions.reading import DEFAULT
+from ..conventions.reading import DEFAULT, Conventions
 from ..model import Finding, Scope, Span, StageEvent
 from ..store import Store
 from ..store.diagnosis import RecentTrace
@@ -34,7 +34,11 @@ _DIGITS: Final = re.compile(r"\d+")
 
 
 def diagnose(
-    store: Store, since_ns: int | None = None, most_traces: int = MOST_TRACES, most_spans: int = MOST_SPANS
+    store: Store,
+    since_ns: int | None = None,
+    most_traces: int = MOST_TRACES,
+    most_spans: int = MOST_SPANS,
+    conventions: Conventions = DEFAULT,
 ) -> Diagnosed:
     """The diagnosis of the traces received last, of those received since `since_ns` if that is given.
 
@@ -50,7 +54,7 @@ def diagnose(
             continue
         spans_left -= trace.span_count
         looked_at.append(trace)
-        _look_at(store, trace.trace_id, seen)
+        _look_at(store, trace.trace_id, seen, conventions)
     services = [service.part() for _, service in sorted(seen.items())]
     sample = Sample(
         traces=len(looked_at),
@@ -75,7 +79,7 @@ class _Scope:
     conventions: Counter[str] = field(default_factory=Counter)
     conflicts: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, span: Span) -> None:
+    def add(self, span: Span, conventions: Conventions) -> None:
         """Count a span."""
         self.spans += 1
         resource = span.resource
@@ -83,7 +87,7 @@ class _Scope:
         self.schema_urls |= {url for url in (span.scope.schema_url, resource.schema_url) if url}
         self.keys.update(span.attributes.keys())
         self.conventions.update({name for name in map(convention_of, span.attributes) if name})
-        for conflict in DEFAULT.read(span, is_root=not span.parent_span_id).conflicts:
+        for conflict in conventions.read(span, is_root=not span.parent_span_id).conflicts:
             self.conflicts.setdefault(parties(conflict), []).append(conflict)
 
     def part(self) -> ScopePart:
@@ -126,7 +130,7 @@ class _Service:
         return ServicePart(self.name, len(self.traces), spans, scopes, stage_parts(self.stages), found)
 
 
-def _look_at(store: Store, trace_id: str, seen: dict[str, _Service]) -> None:
+def _look_at(store: Store, trace_id: str, seen: dict[str, _Service], conventions: Conventions) -> None:
     spans = [span for span in store.spans(trace_id) if span.resource.service != PROBE_SERVICE]
     if not spans:
         return
@@ -136,7 +140,7 @@ def _look_at(store: Store, trace_id: str, seen: dict[str, _Service]) -> None:
         service = by_id[span.span_id]
         service.traces.add(trace_id)
         key = (span.scope.name, span.scope.version)
-        service.scopes.setdefault(key, _Scope(span.scope)).add(span)
+        service.scopes.setdefault(key, _Scope(span.scope)).add(span, conventions)
     for stage in store.trace_stages(trace_id):
         by_id.get(stage.span_id or "", entry).stages.append(stage)
     for finding in store.findings(trace_id):

@@ -58,6 +58,7 @@ def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: 
         asset_uses=uses,
         findings=tuple(findings.of_trace(work.tree, work.notes)),
         runs=runs,
+        mapping_version=conventions.version,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ..conventions import names
 from ..conventions.coerce import boolean, parse_json, text
 from ..conventions.evalvault import ASSET_EVENTS
 from ..model import Value
@@ -21,7 +22,6 @@ _SINGULAR = {
     "indexes": "index",
     "indices": "index",
 }
-_PREFIX = "evalvault.asset."
 
 # Assets that other conventions name: kind, field with the name, field with the version.
 _BY_CONVENTION = (
@@ -65,8 +65,12 @@ def recorded(node: Node) -> Iterator[Recorded]:
             yield from _recorded(entry, _ENTRY_KEYS, None)
 
 
-_ENTRY_KEYS = ("kind", "name", "id", "version", "digest", "origin", "fallback", "subtype", "role", "type")
-_EVENT_KEYS = tuple(f"{_PREFIX}{key}" for key in _ENTRY_KEYS)
+_EVENT_KEYS = (
+    *(names.ASSET_KIND, names.ASSET_NAME, names.ASSET_ID, names.ASSET_VERSION, names.ASSET_DIGEST),
+    *(names.ASSET_ORIGIN, names.ASSET_FALLBACK, names.ASSET_SUBTYPE, names.ASSET_ROLE, names.ASSET_TYPE_ALIAS),
+)
+# An entry of the aggregate attribute has the last word of each.
+_ENTRY_KEYS = tuple(key.rpartition(".")[2] for key in _EVENT_KEYS)
 
 
 def _recorded(entry: Mapping[str, Any], keys: tuple[str, ...], used_ns: int | None) -> Iterator[Recorded]:

@@ -15,6 +15,14 @@ INFO, WARNING = "info", "warning"
 ATTRIBUTE_LIMIT: Final = "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=10000"
 GENAI_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY"
 TRACELOOP_CONTENT: Final = "TRACELOOP_TRACE_CONTENT=true"
+# What names of a convention begin with, and its setting; the general convention last, since others use its names too.
+CONTENT_SETTINGS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+    (("traceloop.", "llm.request.type", "llm.is_streaming"), TRACELOOP_CONTENT),
+    (("langsmith.", "ls_", "langgraph_"), "LANGSMITH_HIDE_INPUTS=false and LANGSMITH_HIDE_OUTPUTS=false"),
+    (("ai.",), "recordInputs and recordOutputs in experimental_telemetry to true"),
+    (("haystack.",), "HAYSTACK_CONTENT_TRACING_ENABLED=true"),
+    (("gen_ai.",), GENAI_CONTENT),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,8 @@ CODES: Final[dict[str, FindingMeaning]] = {
         "Model calls came without their messages ({spans}): content capture is off; set {setting}.",
         "What was asked and answered: input, system prompt and answer of these stages.",
         f"Set {GENAI_CONTENT} (with OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental) for OpenTelemetry GenAI, "
-        f"{TRACELOOP_CONTENT} for Traceloop. Leave it off if the texts must not leave the application.",
+        f"{TRACELOOP_CONTENT} for Traceloop, HAYSTACK_CONTENT_TRACING_ENABLED=true for Haystack. "
+        "Leave it off if the texts must not leave the application.",
         cause="setting",
     ),
     "redacted": FindingMeaning(

@@ -12,7 +12,7 @@ from ..conventions.openinference import REDACTED
 from ..model import STATUS_ERROR, Span, Value
 from . import losses
 from .context import has_time
-from .finding_codes import GENAI_CONTENT, TRACELOOP_CONTENT
+from .finding_codes import CONTENT_SETTINGS
 from .nodes import Node
 
 Note = tuple[str, Node, dict[str, object]]
@@ -170,7 +170,8 @@ _PAYLOADS: Final = frozenset(
     {"input", "output", "input_messages", "output_messages", "input_uri", "output_uri", "input_ref", "output_ref"}
 )
 _TEXTS: Final = frozenset({"answer", "query", "_question", "_system_prompt"})
-_TRACELOOP: Final = ("traceloop.", "llm.request.type", "llm.is_streaming")
+# Contents as one text, of any form.
+_WHOLE: Final = frozenset({"gen_ai.prompt", "gen_ai.completion", "ai.prompt", "ai.response.text"})
 
 
 def _of_call(node: Node) -> Iterator[Note]:
@@ -186,11 +187,10 @@ def _of_call(node: Node) -> Iterator[Note]:
 
 
 def _content_setting(attributes: Mapping[str, Value]) -> str | None:
-    if REDACTED in attributes.values():
+    """The setting that turns content on, unless content is there that only could not be read."""
+    if REDACTED in attributes.values() or not _WHOLE.isdisjoint(attributes):
         return None
-    if any(key.startswith(_TRACELOOP) for key in attributes):
-        return TRACELOOP_CONTENT
-    return GENAI_CONTENT if any(key.startswith("gen_ai.") for key in attributes) else None
+    return next((setting for of, setting in CONTENT_SETTINGS if any(key.startswith(of) for key in attributes)), None)
 
 
 def _of_documents(node: Node) -> Iterator[Note]:

@@ -9,6 +9,7 @@ import typer
 
 from ..analysis.doctor import MOST_SPANS, MOST_TRACES, diagnose
 from ..analysis.doctor_model import Counted, Diagnosed, ScopePart, ServicePart
+from ..conventions.rules_file import conventions_of
 from ..errors import InvalidInput, Unavailable
 from ..settings import Settings, load
 from .options import AsJson, Db, reading_store
@@ -60,7 +61,9 @@ def _diagnosed(settings: Settings, since: str | None, traces: int, *, optional: 
     """The diagnosis of the database; without one, why, if that is all right."""
     try:
         begin_ns = None if since is None else since_ns(since, time.time_ns())
-        return diagnose(reading_store(settings.db), begin_ns, traces, max(MOST_SPANS, traces)), ""
+        return diagnose(
+            reading_store(settings.db), begin_ns, traces, max(MOST_SPANS, traces), conventions_of(settings.rules)
+        ), ""
     except Unavailable as exc:
         if not optional:
             raise

@@ -10,8 +10,10 @@ from ..analysis.figures import duration, iso
 from ..analysis.finding_meanings import meaning_of
 from ..analysis.stage_json import stage_json
 from ..analysis.why import Why, explain
+from ..conventions.rules_file import conventions_of
 from ..errors import NotFound
 from ..model import AssetUse, Finding, StageEvent
+from ..settings import load
 from ..store.records import RunFilter
 from .options import AsJson, Db, Limit, reading_store
 from .output import print_json, print_table
@@ -60,7 +62,10 @@ def trace(
     trace_id = trace_id.strip().lower()
     found = store.trace(trace_id)
     stages, uses, findings = store.trace_stages(trace_id), store.asset_uses(trace_id), store.findings(trace_id)
-    reasons = explain(stages, store.spans(trace_id), store.logs(trace_id)) if why else []
+    reasons = []
+    if why:
+        conventions = conventions_of(load().rules)
+        reasons = explain(stages, store.spans(trace_id), store.logs(trace_id), conventions)
     if as_json:
         shown = {"trace": found, "stages": list(map(stage_json, stages)), "assets": uses, "findings": findings}
         print_json({**shown, "why": reasons} if why else shown)

@@ -8,10 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..model import Attributes, Span, Value
-from . import evalvault, genai, heuristics, openinference, openragtrace, traceloop
-from .coerce import parse_json
+from . import (
+    evalvault,
+    genai,
+    haystack,
+    heuristics,
+    langsmith,
+    openinference,
+    openragtrace,
+    retries,
+    traceloop,
+    vercel,
+)
+from .coerce import Coerce, parse_json
 from .plan import Plan, Source, Tables
-from .rules import STRUCTURAL, Dialect, Naming
+from .rules import STRUCTURAL, Dialect, Naming, Part
+from .user_rules import Said, UserRules
+
+# Raised with every change of what comes out for the same spans, so that `trace.mapping_version` tells who made a row.
+MAPPING_VERSION = 3
 
 # By rank (conventions, "precedence").
 DIALECTS: tuple[Dialect, ...] = (
@@ -20,6 +35,10 @@ DIALECTS: tuple[Dialect, ...] = (
     openinference.DIALECT,
     genai.DIALECT,
     traceloop.DIALECT,
+    vercel.DIALECT,
+    haystack.DIALECT,
+    langsmith.DIALECT,
+    retries.DIALECT,
 )
 
 # Plans for unusual spans are made anew: what is kept must stay small, whatever is sent.
@@ -63,10 +82,15 @@ _VARIES = frozenset({"model_name", "provider", "query", "answer", "name", "finis
 
 
 class Conventions:
-    """Some dialects, listed by rank, ready to read spans. Safe for many threads."""
+    """Some dialects, listed by rank, ready to read spans. Safe for many threads.
 
-    def __init__(self, dialects: tuple[Dialect, ...]) -> None:
+    What the rules of a user say of a span wins over everything but `evalvault.*` (ADR 0017).
+    """
+
+    def __init__(self, dialects: tuple[Dialect, ...], rules: UserRules | None = None) -> None:
         self.dialects = dialects
+        self.rules = rules
+        self.version = f"{MAPPING_VERSION}+rules:{rules.digest}" if rules is not None else str(MAPPING_VERSION)
         self._tables = Tables(dialects)
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._of_events = [dialect.of_events for dialect in dialects if dialect.of_events]
@@ -89,7 +113,10 @@ class Conventions:
         plan = self._plan(attributes)
         reading = Reading(None, "", explicit=False, conventions=plan.seen)
         self._classify(span, attributes, plan, reading)
-        self._fill(attributes, plan, reading)
+        if self.rules is None:
+            self._fill(attributes, plan, reading)
+        else:
+            self._fill_with_rules(span, attributes, plan, reading, self.rules)
         if reading.stage_type is None and not reading.type_source:
             _guess(span, attributes, plan, reading, is_root=is_root)
         elif reading.stage_type == STRUCTURAL:
@@ -149,7 +176,7 @@ class Conventions:
         return self._named[key]
 
     def _fill(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
-        parts = (reading.fields, reading.context, reading.identity)
+        parts = (reading.fields, reading.context, reading.identity, reading.fields)
         for key, name, coerce, part in plan.single:
             value = attributes[key]
             if value == openinference.REDACTED:
@@ -164,12 +191,26 @@ class Conventions:
             parts[part][name] = coerced
         for name, part, sources in plan.several:
             found = _best(attributes, name, sources, reading)
-            if found is not None and (found[1] or not part):
-                parts[part][name] = found[0]
+            if found is not None:
+                parts[part][name] = found
         if plan.others:
             reading.others = {name: attributes[key] for key, name in plan.others if _is_short(attributes[key])}
         if plan.flat or plan.whole:
             self._unfold(attributes, plan, reading)
+
+    def _fill_with_rules(
+        self, span: Span, attributes: Attributes, plan: Plan, reading: Reading, rules: UserRules
+    ) -> None:
+        said = rules.said_of(span, attributes)
+        if said is not None and said.typed:
+            _overrule(said, reading)
+        self._fill(attributes, plan, reading)
+        if said is not None:
+            reading.conventions = (*reading.conventions, "user_rules")
+            parts = {Part.FIELD: reading.fields, Part.CONTEXT: reading.context, Part.IDENTITY: reading.identity}
+            for (part, name), value in said.values.items():
+                parts[part][name] = value
+            reading.others = {key: value for key, value in reading.others.items() if key not in said.claimed}
 
     def _unfold(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
         """Lists that are spread over keys, and lists in one value, as fields."""
@@ -184,18 +225,29 @@ class Conventions:
                 reading.fields.setdefault(name, value)
 
 
-def _best(attributes: Attributes, name: str, sources: list[Source], reading: Reading) -> tuple[Value, bool] | None:
-    """Of several keys for a field the value of the first that can be read, and whether any can be."""
+def _overrule(said: Said, reading: Reading) -> None:
+    """A rule decides, so that what other conventions say is no conflict; only `evalvault.stage.type` stands above."""
+    stage_type = said.stage_type or STRUCTURAL
+    if not reading.explicit:
+        reading.stage_type, reading.type_source, reading.conflicts = stage_type, said.source, []
+    elif reading.stage_type != stage_type:
+        reading.conflicts.append(
+            f"{evalvault.STAGE_TYPE} says {reading.stage_type}, {said.source} says {stage_type}; the first wins"
+        )
+
+
+def _best(attributes: Attributes, name: str, sources: list[Source], reading: Reading) -> Value:
+    """Of several keys for a field the value of the first that can be read, else what the first says."""
     found: tuple[str, Value, int] | None = None
     unread: Value = None
-    for key, coerce, rank in sources:
+    for key, coerce, rank, kept in sources:
         value = attributes[key]
         if value == openinference.REDACTED:
             reading.hidden.append(key)
             continue
         coerced = coerce(value)
         if coerced is None:
-            unread = value if unread is None else unread
+            unread = value if unread is None and kept else unread
         elif found is None:
             found = (key, coerced, rank)
         elif rank != found[2] and name[0] != "_" and name not in _VARIES and _differ(found[1], coerced):
@@ -203,9 +255,7 @@ def _best(attributes: Attributes, name: str, sources: list[Source], reading: Rea
                 f"{found[0]} says {str(found[1])[:_MAX_SHOWN]}, {key} says {str(coerced)[:_MAX_SHOWN]} "
                 f"for {name}; the first wins"
             )
-    if found is not None:
-        return found[1], True
-    return None if unread is None else (unread, False)
+    return unread if found is None else found[1]
 
 
 def _differ(one: Value, other: Value) -> bool:
@@ -272,3 +322,11 @@ def _is_short(value: Value) -> bool:
 
 
 DEFAULT = Conventions(DIALECTS)
+
+
+def known_fields() -> dict[str, tuple[Part, Coerce]]:
+    """Names that the dialects fill: where each belongs, and how the dialect of the highest rank reads it."""
+    found: dict[str, tuple[Part, Coerce]] = {}
+    for rule in (rule for dialect in DIALECTS for rule in dialect.rules):
+        found.setdefault(rule.name, (rule.part, rule.coerce))
+    return found

@@ -13,6 +13,7 @@ from collections import deque
 from ..assembly import assemble
 from ..errors import Unavailable
 from ..store import Store
+from ..store.base import Assemble
 from .telemetry import IngestTelemetry
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ _LAST_RETRY_NS = 3_600_000_000_000
 class Assembler:
     """Start it, stop it; everything it does can be done again."""
 
-    def __init__(self, store: Store, telemetry: IngestTelemetry) -> None:
+    def __init__(self, store: Store, telemetry: IngestTelemetry, assemble: Assemble = assemble) -> None:
+        self._assemble_spans = assemble
         self._store = store
         self._telemetry = telemetry
         self._stop = threading.Event()
@@ -81,7 +83,7 @@ class Assembler:
 
     def _assemble(self, trace_id: str, now_ns: int) -> bool:
         try:
-            done = self._store.reassemble(trace_id, assemble, now_ns)
+            done = self._store.reassemble(trace_id, self._assemble_spans, now_ns)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - whatever is wrong with one trace, the others go on

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Protocol, TypeVar
 
+from ..assembly import assemble
 from ..errors import InvalidInput, Unavailable
 from ..model import Reject
 from ..store import Store, TraceBatch, Written
+from ..store.base import Assemble
 from ..values import dumps
 from ..wire import Decoded, protobuf
 from ..wire.answer import Accepted
-from .grouping import Grouped, merge, singles
+from .grouping import Grouped, group, merge, singles
 from .telemetry import IngestTelemetry
 
 _LOG = logging.getLogger(__name__)
@@ -40,9 +42,14 @@ Outcome = Accepted | Exception
 class Committer:
     """Stores groups of requests and counts what became of their spans."""
 
-    def __init__(self, store: Store, telemetry: IngestTelemetry) -> None:
+    def __init__(self, store: Store, telemetry: IngestTelemetry, assemble: Assemble = assemble) -> None:
+        self._assemble = assemble
         self._store = store
         self._telemetry = telemetry
+
+    def group(self, decoded: Decoded) -> Grouped:
+        """A decoded request as batches, assembled where a trace looks whole; on the caller's thread."""
+        return group(decoded.spans, decoded.logs, self._assemble)
 
     def commit(self, requests: Sequence[R], received_ns: int) -> Iterator[tuple[R, Outcome]]:
         """Store requests; each comes out, in order, with its answer when it is durable, or with what prevents it.
@@ -82,7 +89,7 @@ class Committer:
             return exc
 
     def _write(self, requests: Sequence[Request], received_ns: int) -> None:
-        grouped = merge([request.grouped for request in requests])
+        grouped = merge([request.grouped for request in requests], self._assemble)
         rejects = [reject for request in requests for reject in request.decoded.rejects]
         written = self._store.write(grouped.traces, rejects, received_ns)
         self._count(written, rejects, grouped, requests)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ..assembly import assemble
 from ..model import Assembly, LogEvent, Span
 from ..store import TraceBatch
+from ..store.base import Assemble
 from ..store.log_rows import log_id
 from ..store.rows import span_row
 
@@ -24,7 +25,7 @@ class Grouped:
     log_duplicates: int = 0
 
 
-def group(spans: Iterable[Span], logs: Iterable[LogEvent] = ()) -> Grouped:
+def group(spans: Iterable[Span], logs: Iterable[LogEvent] = (), assemble: Assemble = assemble) -> Grouped:
     """One `TraceBatch` per trace; of spans with the same id the first one counts, equal log events are one."""
     by_trace: dict[str, dict[str, Span]] = {}
     duplicates = conflicts = 0
@@ -38,7 +39,7 @@ def group(spans: Iterable[Span], logs: Iterable[LogEvent] = ()) -> Grouped:
             conflicts += span_row(known[span.span_id], 0) != span_row(span, 0)
     logged, repeated = _distinct(logs)
     batches = [
-        _batch(trace_id, by_trace.get(trace_id, {}), logged.get(trace_id, ()))
+        _batch(trace_id, by_trace.get(trace_id, {}), logged.get(trace_id, ()), assemble)
         for trace_id in sorted(by_trace.keys() | logged.keys())
     ]
     return Grouped(batches, duplicates, conflicts, repeated)
@@ -55,13 +56,14 @@ def _distinct(logs: Iterable[LogEvent]) -> tuple[dict[str, tuple[LogEvent, ...]]
     return found, count - sum(map(len, found.values()))
 
 
-def merge(parts: Sequence[Grouped]) -> Grouped:
+def merge(parts: Sequence[Grouped], assemble: Assemble = assemble) -> Grouped:
     """Groups that share a transaction as one. Only where a trace is in several of them must it be grouped again."""
     batches = sorted((batch for part in parts for batch in part.traces), key=lambda batch: batch.trace_id)
     before = [sum(counts) for counts in zip(*map(_repetitions, parts), strict=True)] or [0, 0, 0]
     if len({batch.trace_id for batch in batches}) == len(batches):
         return Grouped(batches, *before)
-    again = group((span for batch in batches for span in batch.spans), (log for batch in batches for log in batch.logs))
+    spans = (span for batch in batches for span in batch.spans)
+    again = group(spans, (log for batch in batches for log in batch.logs), assemble)
     return Grouped(again.traces, *map(sum, zip(before, _repetitions(again), strict=True)))
 
 
@@ -76,19 +78,21 @@ def _repetitions(grouped: Grouped) -> tuple[int, int, int]:
     return grouped.duplicates, grouped.conflicts, grouped.log_duplicates
 
 
-def _batch(trace_id: str, by_id: Mapping[str, Span], logs: tuple[LogEvent, ...]) -> TraceBatch:
+def _batch(trace_id: str, by_id: Mapping[str, Span], logs: tuple[LogEvent, ...], assemble: Assemble) -> TraceBatch:
     spans = tuple(by_id[span_id] for span_id in sorted(by_id))
     parents = [span.parent_span_id for span in spans]
     missing_root = not any(parent in _ROOT for parent in parents)
     missing_parent = any(parent not in by_id and parent not in _ROOT for parent in parents)
     whole = not (missing_root or missing_parent)
-    return TraceBatch(trace_id, spans, _assembled(spans, logs) if whole else None, missing_root, missing_parent, logs)
+    return TraceBatch(
+        trace_id, spans, _assembled(spans, logs, assemble) if whole else None, missing_root, missing_parent, logs
+    )
 
 
 _ROOT = frozenset({"", _NO_SPAN})
 
 
-def _assembled(spans: tuple[Span, ...], logs: tuple[LogEvent, ...]) -> Assembly | None:
+def _assembled(spans: tuple[Span, ...], logs: tuple[LogEvent, ...], assemble: Assemble) -> Assembly | None:
     """The assembly, or None if a defect of ours prevents it: the spans are stored all the same, and tried again."""
     try:
         return assemble(spans, logs)

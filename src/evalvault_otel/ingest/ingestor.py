@@ -11,13 +11,15 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from ..assembly import assemble
 from ..errors import Unavailable
 from ..settings import Settings
 from ..store import Store
+from ..store.base import Assemble
 from ..wire import Decoded
 from ..wire.answer import Accepted
 from .commit import Committer, accepted
-from .grouping import Grouped, group
+from .grouping import Grouped
 from .replay import open_backlog
 from .telemetry import IngestTelemetry
 
@@ -37,10 +39,12 @@ class _Waiting:
 class Ingestor:
     """The one way into the store. Start it, submit from any thread, stop it: a stop stores what is waiting."""
 
-    def __init__(self, store: Store, settings: Settings, telemetry: IngestTelemetry) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, telemetry: IngestTelemetry, assemble: Assemble = assemble
+    ) -> None:
         self._settings = settings
         self._telemetry = telemetry
-        self._committer = Committer(store, telemetry)
+        self._committer = Committer(store, telemetry, assemble)
         self._backlog = open_backlog(store, self._committer, settings, telemetry)
         self._queue: deque[_Waiting] = deque()
         self._changed = threading.Condition()
@@ -87,7 +91,7 @@ class Ingestor:
         Raises:
             Unavailable: the server is shutting down.
         """
-        waiting = _Waiting(decoded, group(decoded.spans, decoded.logs), size)
+        waiting = _Waiting(decoded, self._committer.group(decoded), size)
         with self._changed:
             if self._stopping:
                 raise Unavailable("the server is shutting down")

@@ -18,7 +18,7 @@ from ..store import Store
 from ..wire import Decoded
 from . import spool_records
 from .commit import Committer, Outcome
-from .grouping import Grouped, group
+from .grouping import Grouped
 from .spool import Segment, Spool, SpoolFull
 from .spool_files import Damage, Record
 from .telemetry import IngestTelemetry
@@ -231,7 +231,7 @@ class Backlog:
         except Exception as exc:  # noqa: BLE001 - whatever is wrong with one request, the others go on
             self._keep_aside(segment, record, exc)
             decoded = Decoded([], [])
-        return _Replayed(record, decoded, group(decoded.spans, decoded.logs))
+        return _Replayed(record, decoded, self._committer.group(decoded))
 
     def _keep_aside(self, segment: Segment, record: Record, problem: Exception) -> None:
         path = self._spool.keep_aside(segment, record)

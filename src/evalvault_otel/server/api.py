@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.responses import Response
 
 from .. import __version__
+from ..conventions.reading import DEFAULT, Conventions
 from ..store import Store
 from .api_errors import RESPONSES, answer_errors
 from .api_models import Health, Index
@@ -32,10 +33,12 @@ _LINKS: Final = {
 _NO_KEYS: Final = Keys()
 
 
-def create_api(store: Store, metrics_registry: CollectorRegistry, keys: Keys = _NO_KEYS) -> FastAPI:
+def create_api(
+    store: Store, metrics_registry: CollectorRegistry, keys: Keys = _NO_KEYS, conventions: Conventions = DEFAULT
+) -> FastAPI:
     """The ASGI application of the query API.
 
-    `metrics_registry` is what `/metrics` shows, `keys` who may read.
+    `metrics_registry` is what `/metrics` shows, `keys` who may read, `conventions` what reads attributes.
     """
     app = FastAPI(
         title="evalvault-otel",
@@ -47,6 +50,7 @@ def create_api(store: Store, metrics_registry: CollectorRegistry, keys: Keys = _
     app.state.store = store
     app.state.metrics_registry = metrics_registry
     app.state.keys = keys
+    app.state.conventions = conventions
     answer_errors(app)
     app.add_api_route("/", _index, response_model=Index, summary="Where to go from here")
     app.add_api_route("/livez", _livez, response_model=Health, summary="The process answers", tags=["health"])

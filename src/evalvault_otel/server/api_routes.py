@@ -142,6 +142,7 @@ def debug(
 
 @router.get("/traces/{trace_id:path}", response_model=TraceJson, summary="One trace")
 def trace(
+    request: Request,
     store: StoreOf,
     trace_id: str,
     spans: Annotated[bool, Query(description="add the archived spans, as OTLP/JSON, and log events")] = False,  # noqa: FBT002 - a query parameter
@@ -153,7 +154,9 @@ def trace(
     shown = _trace_json(store, found)
     if why:
         stages = store.trace_stages(trace_id)
-        shown = replace(shown, why=explain(stages, store.spans(trace_id), store.logs(trace_id)))
+        shown = replace(
+            shown, why=explain(stages, store.spans(trace_id), store.logs(trace_id), request.app.state.conventions)
+        )
     if spans:
         archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id)))
         shown = replace(shown, spans=archive, log_events=list(map(log_event_json, store.logs(trace_id))))

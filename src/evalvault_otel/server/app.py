@@ -5,14 +5,18 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from ..assembly import assemble
+from ..conventions.rules_file import conventions_of
 from ..errors import SettingsError, Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..settings import Settings, join_address, split_address
 from ..store import Pauses, RejectBounds, Store, open_store
+from ..store.base import Assemble
 from .api import create_api
 from .keys import Keys
 from .loop import EventLoop
@@ -37,23 +41,29 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
 
     Raises:
         OSError: an address is taken.
-        SettingsError, MissingExtra: the database, the keys or the certificate of the settings cannot work.
+        SettingsError, MissingExtra: the database, the keys, the certificate or the rules of the settings cannot work.
     """
     keys, tls = Keys.of(settings), Tls.of(settings)
     bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
     store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
     registry = CollectorRegistry()
     telemetry = IngestTelemetry(registry)
-    ingestor = Ingestor(store, settings, telemetry)
+    assembling = _assemble(settings)
+    ingestor = Ingestor(store, settings, telemetry, assembling)
     receiver = Receiver(ingestor, settings, telemetry, keys)
-    api = create_api(store, figures or registry, keys)
+    api = create_api(store, figures or registry, keys, conventions_of(settings.rules))
     loop = EventLoop()
     try:
         frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))
     except BaseException:
         loop.close()
         raise
-    return Server(settings, store, ingestor, Assembler(store, telemetry), receiver, loop, frontend)
+    return Server(settings, store, ingestor, Assembler(store, telemetry, assembling), receiver, loop, frontend)
+
+
+def _assemble(settings: Settings) -> Assemble:
+    """Assembly as the conventions and the rules of the settings have it."""
+    return partial(assemble, conventions=conventions_of(settings.rules))
 
 
 @dataclass(frozen=True, slots=True)

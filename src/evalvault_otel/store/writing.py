@@ -23,9 +23,6 @@ from .queries import SqlQueries
 from .rejecting import RejectBounds
 from .rows import Table
 
-# Version of conventions and assembly rules that made the derived rows; raise it when they change.
-MAPPING_VERSION = 3
-
 _MAX_KNOWN = 100_000
 
 # A trace is assembled again after a pause that doubles each time, so that a trace which goes on for hours is not
@@ -324,4 +321,4 @@ def _asset_rows(assemblies: Iterable[Assembly]) -> list[tuple[Any, ...]]:
 
 def _assembled_row(assembly: Assembly, span_count: int, log_count: int, now_ns: int) -> tuple[Any, ...]:
     identity = (assembly.trace_id, assembly.run_id, assembly.root_span_id, assembly.first_ns, assembly.last_ns)
-    return (*identity, span_count, False, None, None, 1, MAPPING_VERSION, now_ns, now_ns, log_count)
+    return (*identity, span_count, False, None, None, 1, assembly.mapping_version, now_ns, now_ns, log_count)
