@@ -11,6 +11,7 @@ import typer
 from prometheus_client import CollectorRegistry
 
 from evalvault_otel.cli.commands import app
+from evalvault_otel.conventions.reading import DIALECTS
 from evalvault_otel.server.api import create_api
 from evalvault_otel.store import open_store
 
@@ -79,3 +80,13 @@ def test_api_page_lists_the_routes_that_exist(tmp_path: Path) -> None:
     store.close()
 
     assert listed == set(api.openapi()["paths"])
+
+
+def test_every_attribute_of_every_convention_is_in_the_tables() -> None:
+    pages = (ROOT / "docs" / "conventions.md").read_text() + (ROOT / "docs" / "other-conventions.md").read_text()
+    ours = {"evalvault", "openinference"}  # their tables shorten keys; tests of their own hold them to the code
+    keys = [
+        key for d in DIALECTS if d.name not in ours for key in (*(r.key for r in d.rules), *(t.key for t in d.typings))
+    ]
+
+    assert [key for key in keys if f"`{key}`" not in pages] == []

@@ -13,6 +13,7 @@ import pytest
 
 from evalvault_otel.assembly import assemble
 from evalvault_otel.model import Assembly, Span, SpanEvent, StageEvent
+from evalvault_otel.wire import identity
 from tests.support.traces import at, sid, span
 
 FOLDER = Path(__file__).parents[1] / "golden" / "conventions"
@@ -33,6 +34,7 @@ def _span(order: int, said: dict[str, Any]) -> Span:
         events=events,
         start_ns=at(10 * order),
         end_ns=at(1000 - 10 * order),
+        **({"scope": identity.scope(said["scope"], "", {}, 0, "")} if "scope" in said else {}),
     )
 
 
@@ -92,4 +94,6 @@ def test_order_and_unknown_attributes_change_nothing(path: Path) -> None:
 
 
 def test_there_is_a_file_for_each_convention() -> None:
-    assert {path.stem.partition("-")[0] for path in FILES} >= {"openragtrace", "genai", "traceloop"}
+    assert {path.stem.partition("-")[0] for path in FILES} >= {
+        *("openragtrace", "openinference", "genai", "traceloop", "vercel", "haystack", "langsmith")
+    }

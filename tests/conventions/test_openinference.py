@@ -61,7 +61,6 @@ TABLE: list[tuple[str, Value, dict[str, Value]]] = [
     ("agent.name", "planner", {"name": "planner"}),
     ("session.id", "s", {"session_id": "s"}),
     ("user.id", "u", {"user_id": "u"}),
-    ("metadata", '{"run_id": "r", "n": 1}', {"associated_run_id": "r"}),
     ("tag.tags", ["a", "b"], {"tags": ["a", "b"]}),
     ("llm.response.model_name", "m", {"model_name": "m"}),
     ("llm.model_name", "m", {"model_name": "m"}),

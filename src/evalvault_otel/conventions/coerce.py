@@ -101,12 +101,6 @@ def parse_json(value: Value) -> Any:
     return value if isinstance(value, list | dict) else None
 
 
-def associated_run(value: Value) -> str | None:
-    """The `run_id` in association metadata (JSON text or a map)."""
-    found = parse_json(value)
-    return text(found.get("run_id")) if isinstance(found, dict) else None
-
-
 _QUESTION_DEPTH = 4
 _QUESTION_KEYS = (
     *("query", "question", "input", "query_str", "query_bundle", "text", "prompt", "content", "value"),

@@ -3,12 +3,13 @@
 Source: openinference, spec/semantic_conventions.md. Redacted values arrive as `__REDACTED__` and count as absent.
 """
 
+import re
 from collections.abc import Mapping
 
 from ..model import Attributes, Value
-from .coerce import anything, associated_run, integer, number, parse_json, question, text
+from .coerce import anything, integer, number, parse_json, question, text
 from .documents import document_id
-from .rules import Dialect, Part, Rule, Typing
+from .rules import Dialect, Naming, Part, Rule, Typing
 
 REDACTED = "__REDACTED__"
 SPAN_KIND = "openinference.span.kind"
@@ -38,7 +39,6 @@ _RULES = (
     Rule("agent.name", "name", text, Part.IDENTITY),
     Rule("session.id", "session_id", text, Part.CONTEXT),
     Rule("user.id", "user_id", text, Part.CONTEXT),
-    Rule("metadata", "associated_run_id", associated_run, Part.CONTEXT),
     Rule("tag.tags", "tags", anything),
     Rule("llm.response.model_name", "model_name", text),
     Rule("llm.model_name", "model_name", text),
@@ -141,8 +141,19 @@ def _messages_out(items: _Items) -> dict[str, Value]:
     return {"answer": contents[-1]} if contents else {}
 
 
+def _completions(items: _Items) -> dict[str, Value]:
+    """The answer of a call of the completion API."""
+    said = [text(visible(item.get("completion.text"))) for item in _ordered(items)]
+    return {"answer": said[-1]} if said and said[-1] else {}
+
+
 def _nothing(_: _Items) -> dict[str, Value]:
     return {}
+
+
+def _evaluations(items: _Items) -> dict[str, Value]:
+    """Evaluations of the span, each with name, score, label and explanation."""
+    return {"_evaluations": _ordered(items)}
 
 
 _FLATTENED = {
@@ -155,8 +166,11 @@ _FLATTENED = {
     "input.documents.": _nothing,
     "output.documents.": _nothing,
     "llm.prompts.": _nothing,
-    "llm.choices.": _nothing,
+    "llm.choices.": _completions,
     "llm.tools.": _nothing,
+    "evaluations.": _evaluations,
+    "annotations.": _evaluations,
+    "trace.evaluations.": _evaluations,
 }
 
 _WITH_QUERY = frozenset({"retrieval", "rerank", "input", "query_rewrite", "embedding"})
@@ -188,4 +202,6 @@ DIALECT: Dialect = Dialect(
     flattened=_FLATTENED,
     derive=_derive,
     wrappers=_WRAPPERS,
+    # The instrumentation of Haystack calls every component in front of a model an LLM.
+    namings=(Naming("rule:prompt_builder", "prompt", re.compile(r"PromptBuilder\.run"), re.compile("openinference")),),
 )

@@ -18,11 +18,12 @@ _MACHINERY = (
     *("user_agent.",),
 )
 _PARTS = (Part.FIELD, Part.CONTEXT, Part.IDENTITY)
-_FLAT_WORDS = 4
 _INDEX_DIGITS = 8
 
-# (key, how to read it, rank of its dialect)
-Source = tuple[str, Coerce, int]
+# Beside the three parts: fields that are absent when they cannot be read.
+OPTIONAL = len(_PARTS)
+# (key, how to read it, rank of its dialect, whether it is kept as sent when it cannot be read)
+Source = tuple[str, Coerce, int, bool]
 
 
 @dataclass(slots=True)
@@ -50,10 +51,14 @@ class Tables:
 
     def __init__(self, dialects: tuple[Dialect, ...]) -> None:
         self._dialects = dialects
-        self._rules: dict[str, tuple[int, int, Rule]] = {}
+        self._rules: dict[str, list[tuple[int, int, Rule]]] = {}
+        order = 0
         for rank, dialect in enumerate(dialects):
             for rule in dialect.rules:
-                self._rules.setdefault(rule.key, (len(self._rules), rank, rule))
+                known = self._rules.setdefault(rule.key, [])
+                if all((one.name, one.part) != (rule.name, rule.part) for _, _, one in known):
+                    known.append((order, rank, rule))
+                order += 1
         self.unfolds: dict[str, Unfold] = {}
         self._lists: dict[str, int] = {}
         for rank, dialect in enumerate(dialects):
@@ -67,12 +72,11 @@ class Tables:
         plan, present, seen = Plan(), list(keys), set[int]()
         fields: dict[tuple[str, int], list[tuple[int, Source]]] = {}
         for key in present:
-            known = self._rules.get(key)
-            if known is not None:
-                order, rank, rule = known
-                seen.add(rank)
-                place = (rule.name, _PARTS.index(rule.part))
-                fields.setdefault(place, []).append((order, (key, rule.coerce, rank)))
+            if key in self._rules:
+                for order, rank, rule in self._rules[key]:
+                    seen.add(rank)
+                    place = (rule.name, _PARTS.index(rule.part))
+                    fields.setdefault(place, []).append((order, (key, rule.coerce, rank, _is_kept(rule))))
             elif (place_in_list := self._in_list(key)) is not None:
                 seen.add(self._lists[place_in_list[0]])
                 plan.flat.append(place_in_list)
@@ -106,21 +110,24 @@ class Tables:
 
     def _in_list(self, key: str) -> tuple[str, int, str, str] | None:
         """The place of `retrieval.documents.3.document.id`: the fourth document of its list."""
-        if not key.startswith(self._prefixes):
+        prefix = next((prefix for prefix in self._prefixes if key.startswith(prefix)), None)
+        if prefix is None:
             return None
-        words = key.split(".", _FLAT_WORDS - 1)
-        if len(words) < _FLAT_WORDS - 1 or not words[2].isdecimal() or len(words[2]) >= _INDEX_DIGITS:
+        index, _, rest = key.removeprefix(prefix).partition(".")
+        if not index.isdecimal() or len(index) >= _INDEX_DIGITS:
             return None
-        prefix = f"{words[0]}.{words[1]}."
-        rest = words[3] if len(words) == _FLAT_WORDS else ""
-        return (prefix, int(words[2]), rest, key) if prefix in self._lists else None
+        return prefix, int(index), rest, key
 
 
 def _add_fields(plan: Plan, fields: dict[tuple[str, int], list[tuple[int, Source]]]) -> None:
     for (name, part), found in fields.items():
         if len(found) == 1:
-            key, coerce, _ = found[0][1]
-            plan.single.append((key, name, coerce, part))
+            key, coerce, _, kept = found[0][1]
+            plan.single.append((key, name, coerce, part if part or kept else OPTIONAL))
         else:
             ranked = sorted(found, key=lambda ordered: ordered[0])
             plan.several.append((name, part, [source for _, source in ranked]))
+
+
+def _is_kept(rule: Rule) -> bool:
+    return rule.part is Part.FIELD and not rule.optional

@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..model import Attributes, Span, Value
-from . import evalvault, genai, heuristics, openinference, openragtrace, traceloop
+from . import (
+    evalvault,
+    genai,
+    haystack,
+    heuristics,
+    langsmith,
+    openinference,
+    openragtrace,
+    retries,
+    traceloop,
+    vercel,
+)
 from .coerce import Coerce, parse_json
 from .plan import Plan, Source, Tables
 from .rules import STRUCTURAL, Dialect, Naming, Part
@@ -24,6 +35,10 @@ DIALECTS: tuple[Dialect, ...] = (
     openinference.DIALECT,
     genai.DIALECT,
     traceloop.DIALECT,
+    vercel.DIALECT,
+    haystack.DIALECT,
+    langsmith.DIALECT,
+    retries.DIALECT,
 )
 
 # Plans for unusual spans are made anew: what is kept must stay small, whatever is sent.
@@ -161,7 +176,7 @@ class Conventions:
         return self._named[key]
 
     def _fill(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
-        parts = (reading.fields, reading.context, reading.identity)
+        parts = (reading.fields, reading.context, reading.identity, reading.fields)
         for key, name, coerce, part in plan.single:
             value = attributes[key]
             if value == openinference.REDACTED:
@@ -176,8 +191,8 @@ class Conventions:
             parts[part][name] = coerced
         for name, part, sources in plan.several:
             found = _best(attributes, name, sources, reading)
-            if found is not None and (found[1] or not part):
-                parts[part][name] = found[0]
+            if found is not None:
+                parts[part][name] = found
         if plan.others:
             reading.others = {name: attributes[key] for key, name in plan.others if _is_short(attributes[key])}
         if plan.flat or plan.whole:
@@ -221,18 +236,18 @@ def _overrule(said: Said, reading: Reading) -> None:
         )
 
 
-def _best(attributes: Attributes, name: str, sources: list[Source], reading: Reading) -> tuple[Value, bool] | None:
-    """Of several keys for a field the value of the first that can be read, and whether any can be."""
+def _best(attributes: Attributes, name: str, sources: list[Source], reading: Reading) -> Value:
+    """Of several keys for a field the value of the first that can be read, else what the first says."""
     found: tuple[str, Value, int] | None = None
     unread: Value = None
-    for key, coerce, rank in sources:
+    for key, coerce, rank, kept in sources:
         value = attributes[key]
         if value == openinference.REDACTED:
             reading.hidden.append(key)
             continue
         coerced = coerce(value)
         if coerced is None:
-            unread = value if unread is None else unread
+            unread = value if unread is None and kept else unread
         elif found is None:
             found = (key, coerced, rank)
         elif rank != found[2] and name[0] != "_" and name not in _VARIES and _differ(found[1], coerced):
@@ -240,9 +255,7 @@ def _best(attributes: Attributes, name: str, sources: list[Source], reading: Rea
                 f"{found[0]} says {str(found[1])[:_MAX_SHOWN]}, {key} says {str(coerced)[:_MAX_SHOWN]} "
                 f"for {name}; the first wins"
             )
-    if found is not None:
-        return found[1], True
-    return None if unread is None else (unread, False)
+    return unread if found is None else found[1]
 
 
 def _differ(one: Value, other: Value) -> bool:

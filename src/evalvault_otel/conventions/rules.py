@@ -23,12 +23,17 @@ class Part(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Attribute key `key` fills `name` of a part, read by `coerce`."""
+    """Attribute key `key` fills `name` of a part, read by `coerce`.
+
+    A field that cannot be read keeps what was sent, so that its metric can say what is wrong; an `optional` one, looked
+    for in a value that holds other things too, is absent then.
+    """
 
     key: str
     name: str
     coerce: Coerce
     part: Part = Part.FIELD
+    optional: bool = False
 
 
 # A type for spans of which a rule says that they are no stage.
