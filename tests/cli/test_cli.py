@@ -292,11 +292,11 @@ def test_a_server_that_is_away_is_3_and_no_password_is_shown(arguments: tuple[st
     assert "secret" not in error_of(said)
 
 
-def test_a_file_that_is_no_database_is_3(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_2(tmp_path: Path) -> None:
     path = tmp_path / "text.db"
     path.write_text("not a database, but long enough to look like one" * 50)
     said = evalvault("runs", "--db", str(path))
-    assert said.returncode == 3
+    assert said.returncode == 2
     error_of(said)
 
 
