@@ -157,7 +157,14 @@ def _rule(node: Node, known: _Known, others: Container[str]) -> UserRule:
         stage,
         structural,
         fills,
+        () if structural else _reads(stage, fills),
     )
+
+
+def _reads(stage: StageRule | None, fills: tuple[Fill, ...]) -> tuple[str, ...]:
+    """The attributes that all the rule says comes from; none if it says something else as well."""
+    sources = [fill.source.keys for fill in fills] + ([(stage.key,) if stage.key else ()] if stage is not None else [])
+    return tuple(key for keys in sources for key in keys) if all(sources) else ()
 
 
 def _check_purpose(

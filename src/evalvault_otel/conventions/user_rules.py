@@ -129,7 +129,10 @@ class StageRule:
 
 @dataclass(frozen=True, slots=True)
 class UserRule:
-    """One rule: a span that it applies to, and what that span is. `decided_by` names what it looks at, for people."""
+    """One rule: a span that it applies to, and what that span is. `decided_by` names what it looks at, for people.
+
+    If `reads` is not empty, the rule has nothing to say about spans without any of these attributes.
+    """
 
     name: str
     decided_by: str
@@ -141,6 +144,7 @@ class UserRule:
     stage: StageRule | None = None
     structural: bool = False
     fills: tuple[Fill, ...] = ()
+    reads: tuple[str, ...] = ()
 
     def may_apply(self, span: str, scope: str, service: str, kind: int) -> bool:
         """Whether the rule can apply to spans of this name, scope, service and kind."""
@@ -151,6 +155,8 @@ class UserRule:
 
     def applies(self, attributes: Attributes) -> bool:
         """Whether a span for which `may_apply` has the attributes."""
+        if self.reads and attributes.keys().isdisjoint(self.reads):
+            return False
         return all(condition.holds(attributes) for condition in self.attributes)
 
 
