@@ -17,7 +17,7 @@ def _counted(*spans: Span) -> tuple[int, dict[int, int], list[str]]:
     return part.tokens_in, by_stage, [item.code for item in assembly.findings]
 
 
-@pytest.mark.parametrize("span_kind", ["LLM", "EMBEDDING", "RERANKER"])
+@pytest.mark.parametrize("span_kind", ["LLM", "EMBEDDING", "RERANKER", "DECISION"])
 def test_model_calls_count(span_kind: str) -> None:
     assert _counted(kind(1, 0, span_kind, {IN: 10})) == (10, {1: 10}, [])
 

@@ -1,7 +1,7 @@
 """One file per convention: spans as its instrumentations send them, and the stages that must come out.
 
-A file has `source` (what it imitates), `spans` (id, parent, name, attributes, events), `stages` and `findings`. Of a
-stage the file lists what matters; attributes that it does not name are not compared.
+A file has `source` (what it imitates), `spans` (id, parent, name, attributes, events, `ms`: start and end), `stages`
+and `findings`. Of a stage the file lists what matters; attributes that it does not name are not compared.
 """
 
 import json
@@ -25,6 +25,7 @@ def _spans(document: dict[str, Any]) -> list[Span]:
 
 
 def _span(order: int, said: dict[str, Any]) -> Span:
+    start_ms, end_ms = said.get("ms", (10 * order, 1000 - 10 * order))
     events = tuple(SpanEvent(at(order + 1), one["name"], one["attributes"]) for one in said.get("events", ()))
     return span(
         said["id"],
@@ -32,8 +33,8 @@ def _span(order: int, said: dict[str, Any]) -> Span:
         name=said["name"],
         attributes=said.get("attributes", {}),
         events=events,
-        start_ns=at(10 * order),
-        end_ns=at(1000 - 10 * order),
+        start_ns=at(start_ms),
+        end_ns=at(end_ms),
         **({"scope": identity.scope(said["scope"], "", {}, 0, "")} if "scope" in said else {}),
     )
 

@@ -19,8 +19,8 @@ from .span_findings import time_problem
 
 _Shared = dict[tuple[int, str, str], dict[str, Value]]
 
-# Usage counts on calls of a model, nowhere else; parents only repeat it.
-_USAGE_TYPES = frozenset({"generation", "output", "embedding", "rerank"})
+# Usage counts on calls of a model, nowhere else; parents only repeat it. A plan may be the call of a decision model.
+_USAGE_TYPES = frozenset({"generation", "output", "embedding", "rerank", "route_plan"})
 _USAGE_FIELDS = {"tokens_in": integer, "tokens_out": integer, "tokens_used": integer, "cost_total": number}
 _METADATA = ("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id")
 _MAX_NAME = 200

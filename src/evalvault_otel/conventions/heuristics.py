@@ -90,7 +90,7 @@ _NAMES: Final = tuple(
             "prompt",
             "prompt",
             r"\bprompt ?(?:builder|template)$",
-            r"^(?:build|format|render|make|create) (?:\w+ )*prompt$",
+            r"\b(?:build|format|render|make|create) (?:\w+ )*prompt$",
         ),
         ("embedding", "embedding", r"\bembed"),
         (
@@ -113,7 +113,7 @@ _NAMES: Final = tuple(
             r"\bsynthesi[sz]",
             r"\bcompact and refine\b",
             r"\ba?chat\b(?! (?:history|messages?|memory|session|store|id)\b)",
-            rf"\bgenerat\w*(?! (?:\w+ )*{_NO_TEXT}\b)",
+            rf"\bgenerat\w*\b(?! (?:\w+ )*{_NO_TEXT}\b)",
             r"\ba?complet(?:e|ions?)$",
             r"\bllms?\b",
         ),
