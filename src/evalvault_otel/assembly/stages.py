@@ -22,7 +22,10 @@ _Shared = dict[tuple[int, str, str], dict[str, Value]]
 # Usage counts on calls of a model, nowhere else; parents only repeat it.
 _USAGE_TYPES = frozenset({"generation", "output", "embedding", "rerank"})
 _USAGE_FIELDS = {"tokens_in": integer, "tokens_out": integer, "tokens_used": integer, "cost_total": number}
-_METADATA = ("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id")
+_METADATA = (
+    *("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id"),
+    "run_id_source",
+)
 _MAX_NAME = 200
 # Longer texts stay in the archive, where `input_ref` and `output_ref` point.
 _MAX_TEXT = 1000

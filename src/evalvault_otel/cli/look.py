@@ -10,6 +10,7 @@ from ..analysis.figures import duration, iso
 from ..analysis.finding_meanings import meaning_of
 from ..analysis.stage_json import stage_json
 from ..analysis.why import Why, explain
+from ..assembly import AssemblyOptions
 from ..conventions.rules_file import conventions_of
 from ..errors import NotFound
 from ..model import AssetUse, Finding, StageEvent
@@ -64,8 +65,9 @@ def trace(
     stages, uses, findings = store.trace_stages(trace_id), store.asset_uses(trace_id), store.findings(trace_id)
     reasons = []
     if why:
-        conventions = conventions_of(load().rules)
-        reasons = explain(stages, store.spans(trace_id), store.logs(trace_id), conventions)
+        settings = load()
+        chosen = conventions_of(settings.rules), AssemblyOptions.of(settings)
+        reasons = explain(stages, store.spans(trace_id), store.logs(trace_id), *chosen)
     if as_json:
         shown = {"trace": found, "stages": list(map(stage_json, stages)), "assets": uses, "findings": findings}
         print_json({**shown, "why": reasons} if why else shown)

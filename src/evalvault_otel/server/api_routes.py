@@ -154,9 +154,9 @@ def trace(
     shown = _trace_json(store, found)
     if why:
         stages = store.trace_stages(trace_id)
-        shown = replace(
-            shown, why=explain(stages, store.spans(trace_id), store.logs(trace_id), request.app.state.conventions)
-        )
+        state = request.app.state
+        reasons = explain(stages, store.spans(trace_id), store.logs(trace_id), state.conventions, state.options)
+        shown = replace(shown, why=reasons)
     if spans:
         archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id)))
         shown = replace(shown, spans=archive, log_events=list(map(log_event_json, store.logs(trace_id))))
