@@ -3,6 +3,7 @@
 import pytest
 
 from evalvault_otel.assembly import AssemblyOptions, assemble
+from evalvault_otel.assembly.options import DEFAULT_OPTIONS
 from evalvault_otel.model import Span, Value
 from tests.support.traces import RUN_ID, TRACE_ID, kind, resource, sid, span, stage
 
@@ -181,7 +182,7 @@ def test_a_nameless_service_has_a_name() -> None:
 FROM_SESSION = AssemblyOptions(run_from_session=True)
 
 
-def _sources(*spans: Span, options: AssemblyOptions = AssemblyOptions()) -> dict[str, tuple[str, str]]:
+def _sources(*spans: Span, options: AssemblyOptions = DEFAULT_OPTIONS) -> dict[str, tuple[str, str]]:
     """Stage type -> run and where it came from."""
     found = assemble(spans, options=options).stages
     return {item.stage_type: (item.run_id, item.metadata["run_id_source"]) for item in found}

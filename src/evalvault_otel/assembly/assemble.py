@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from ..conventions.reading import DEFAULT, Conventions
 from ..model import Assembly, AssetUse, LogEvent, RunTrace, Span, StageEvent, Value
-from . import assets, context, findings, log_events, nodes, roles, stages
+from . import assets, context, findings, links, log_events, nodes, roles, stages
 from .nodes import Node, Tree
 from .options import DEFAULT_OPTIONS, AssemblyOptions
 from .parents import Note
@@ -65,6 +65,7 @@ def assemble(
         findings=tuple(findings.of_trace(work.tree, work.notes)),
         runs=runs,
         mapping_version=conventions.version,
+        links=tuple(links.stage_links(work.tree.nodes)),
     )
 
 
