@@ -8,11 +8,12 @@ from ..conventions.genai_events import Evaluation
 from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
+from .attempts import Attempt, attempts
 from .context import has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
 from .nodes import Node, Tree
-from .outcome import SUCCESS, outcome
+from .outcome import SUCCESS, Outcome, outcome
 from .parents import Note, stage_parents, within
 from .roles import Derived, derived
 from .span_findings import time_problem
@@ -29,6 +30,8 @@ _METADATA = (
 _MAX_NAME = 200
 # Longer texts stay in the archive, where `input_ref` and `output_ref` point.
 _MAX_TEXT = 1000
+_FAILED = frozenset({"error", "timeout"})
+_FIRST: Attempt = (1, "")
 _RETRIEVING = frozenset({"retrieval", "rerank", "fusion"})
 
 
@@ -39,11 +42,16 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
     usage = _usage(nodes, notes)
     retrieved = _retrieved(nodes)
     evaluated = by_stage(tree.nodes)
+    ended = [outcome(node) for node in nodes]
+    failed = {node.stage_id for node, end in zip(nodes, ended, strict=True) if end.status in _FAILED}
+    tried = attempts(nodes, parents, failed)
     shared: _Shared = {}
     implied = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
     return implied + [
         _event(
             node,
+            end,
+            tried.get(node.stage_id, _FIRST),
             parents[node.stage_id],
             times.get(node.stage_id),
             usage.get(node.stage_id, {}),
@@ -52,7 +60,7 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
             evaluated.get(node.stage_id, ()),
             notes,
         )
-        for node in nodes
+        for node, end in zip(nodes, ended, strict=True)
     ]
 
 
@@ -108,6 +116,8 @@ def _retrieved(nodes: Iterable[Node]) -> Collection[str] | None:
 
 def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     node: Node,
+    ended: Outcome,
+    attempt: Attempt,
     parent_stage_id: str | None,
     interval: timing.Interval | None,
     usage: Mapping[str, float | int | None],
@@ -120,7 +130,8 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     attributes = _attributes(node, evaluations)
     measured = _measured(node, attributes, metadata, retrieved, evaluations)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
-    ended = outcome(node)
+    if attempt[1]:
+        attributes["attempt_source"] = attempt[1]
     tokens_in, tokens_out = usage.get("tokens_in"), usage.get("tokens_out")
     return StageEvent(
         trace_id=span.trace_id,
@@ -130,7 +141,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         stage_name=name_text(str(identity.get("name") or span.name)) or None,
         parent_stage_id=parent_stage_id,
         status=ended.status,
-        attempt=_attempt(identity.get("attempt")),
+        attempt=attempt[0],
         started_ns=span.start_ns if has_time(span.start_ns) else None,
         finished_ns=span.end_ns if interval else None,
         duration_ms=timing.duration_ms(interval) if interval else None,
@@ -196,10 +207,6 @@ def _derived_event(item: Derived, metadata: dict[str, Value], notes: list[Note])
         type_source=item.type_source,
         metrics=measured.scores,
     )
-
-
-def _attempt(said: Value) -> int:
-    return said if isinstance(said, int) and 1 <= said < 2**31 else 1
 
 
 def _metadata(node: Node, shared: _Shared) -> dict[str, Value]:
