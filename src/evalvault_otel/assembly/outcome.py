@@ -13,9 +13,21 @@ _ALIASES = {"ok": "success", "completed": "success", "pass": "success", "failed"
 
 # Error types that are not the stage's fault, by the last part of their name.
 _KINDS = {
-    **dict.fromkeys(("timeout", "timeouterror", "deadline_exceeded", "deadlineexceeded", "readtimeout"), "timeout"),
-    **dict.fromkeys(("connecttimeout", "apitimeouterror", "timeoutexpired"), "timeout"),
-    **dict.fromkeys(("cancellederror", "generatorexit", "cancelled", "canceled"), "cancelled"),
+    **dict.fromkeys(
+        (
+            *("timeout", "timeouterror", "timeouts", "timeoutexception", "timeoutexpired", "apitimeouterror"),
+            *("readtimeout", "connecttimeout", "writetimeout", "pooltimeout", "sockettimeoutexception"),
+            *("httptimeoutexception", "deadline_exceeded", "deadlineexceeded", "504", "408"),
+        ),
+        "timeout",
+    ),
+    **dict.fromkeys(
+        (
+            *("cancellederror", "generatorexit", "cancelled", "canceled", "cancellationexception", "aborterror"),
+            *("operationcanceledexception", "taskcanceledexception", "keyboardinterrupt", "499"),
+        ),
+        "cancelled",
+    ),
 }
 _MAX_MESSAGE = 1000
 # What differs between two occurrences of one error: ids, numbers, quoted values, addresses.

@@ -8,6 +8,7 @@ from ..conventions.genai_events import Evaluation
 from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
+from .attempts import attempts
 from .context import has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
@@ -36,6 +37,7 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
     usage = _usage(nodes, notes)
     retrieved = _retrieved(nodes)
     evaluated = by_stage(tree.nodes)
+    tries = attempts(nodes)
     shared: _Shared = {}
     implied = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
     return implied + [
@@ -47,6 +49,7 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
             _metadata(node, shared),
             retrieved,
             evaluated.get(node.stage_id, ()),
+            tries.get(node.stage_id, 1),
             notes,
         )
         for node in nodes
@@ -111,6 +114,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     metadata: dict[str, Value],
     retrieved: Collection[str] | None,
     evaluations: Sequence[Evaluation],
+    attempt: int,
     notes: list[Note],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
@@ -118,7 +122,6 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     measured = _measured(node, attributes, metadata, retrieved, evaluations)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
     ended = outcome(node)
-    tokens_in, tokens_out = usage.get("tokens_in"), usage.get("tokens_out")
     return StageEvent(
         trace_id=span.trace_id,
         stage_id=node.stage_id,
@@ -127,7 +130,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         stage_name=name_text(str(identity.get("name") or span.name)) or None,
         parent_stage_id=parent_stage_id,
         status=ended.status,
-        attempt=_attempt(identity.get("attempt")),
+        attempt=attempt,
         started_ns=span.start_ns if has_time(span.start_ns) else None,
         finished_ns=span.end_ns if interval else None,
         duration_ms=timing.duration_ms(interval) if interval else None,
@@ -143,8 +146,8 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         error_type=ended.error_type,
         error_message=ended.error_message,
         error_fingerprint=ended.fingerprint,
-        tokens_in=None if tokens_in is None else int(tokens_in),
-        tokens_out=None if tokens_out is None else int(tokens_out),
+        tokens_in=_whole(usage.get("tokens_in")),
+        tokens_out=_whole(usage.get("tokens_out")),
         cost_total=usage.get("cost_total"),
         metrics=measured.scores,
     )
@@ -195,8 +198,8 @@ def _derived_event(item: Derived, metadata: dict[str, Value], notes: list[Note])
     )
 
 
-def _attempt(said: Value) -> int:
-    return said if isinstance(said, int) and 1 <= said < 2**31 else 1
+def _whole(said: float | None) -> int | None:
+    return None if said is None else int(said)
 
 
 def _metadata(node: Node, shared: _Shared) -> dict[str, Value]:
