@@ -294,7 +294,8 @@ class RunTrace:
 class Assembly:
     """All that follows from one trace's spans and log events, and from nothing else (no clock, no order of arrival).
 
-    `mapping_version` names the mapping that made it: `3`, or with rules of a user `3+rules:` and their digest.
+    `mapping_version` names the mapping that made it: `3`, or with rules of a user `3+rules:` and their digest,
+    then `+run:` and the choices about runs that are not the default.
     """
 
     trace_id: str

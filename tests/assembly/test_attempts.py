@@ -64,6 +64,14 @@ def test_retries_one_after_the_other_count_up_and_start_again_after_a_success() 
     assert _attempts(*reversed(spans)) == expected
 
 
+def test_the_answer_is_the_next_attempt_of_the_generations_before_it() -> None:
+    failed = kind(2, 1, "LLM", name="chat", start=0, end=10, status_code=2)
+    spans = [kind(1, 0, "CHAIN", end=1000), failed, kind(3, 1, "LLM", name="chat", start=20, end=30)]
+
+    assert [item.stage_type for item in assemble(spans).stages if item.span_id == sid(3)] == ["output"]
+    assert _attempts(*spans) == {"3": (2, "rule:after_error")}
+
+
 def test_what_ran_at_the_same_time_is_no_retry() -> None:
     assert _attempts(ROOT, _call(2, 0, 10, fails=True), _call(3, 5, 20)) == {}
     assert _attempts(ROOT, _call(2, 0, 10), _call(3, 5, 20, fails=True), _call(4, 30, 40)) == {}

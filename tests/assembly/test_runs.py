@@ -185,7 +185,7 @@ FROM_SESSION = AssemblyOptions(run_from_session=True)
 def _sources(*spans: Span, options: AssemblyOptions = DEFAULT_OPTIONS) -> dict[str, tuple[str, str]]:
     """Stage type -> run and where it came from."""
     found = assemble(spans, options=options).stages
-    return {item.stage_type: (item.run_id, item.metadata["run_id_source"]) for item in found}
+    return {item.stage_type: (item.run_id, str(item.metadata.get("run_id_source", "span"))) for item in found}
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def assemble(
         asset_uses=uses,
         findings=tuple(findings.of_trace(work.tree, work.notes)),
         runs=runs,
-        mapping_version=conventions.version,
+        mapping_version=conventions.version + options.mark,
         links=tuple(links.stage_links(work.tree.nodes)),
     )
 

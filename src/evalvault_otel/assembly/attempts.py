@@ -14,6 +14,9 @@ from .nodes import Node
 _LARGEST: Final = 2**31
 _GIVEN: Final = ("query", "tool_arguments", "_question")
 
+# The answering generation is called `output`; the tries before it are not.
+_SAME: Final = {"output": "generation"}
+
 BY_LINK: Final = "link:retry_of"
 BY_ORDER: Final = "rule:after_error"
 
@@ -90,7 +93,8 @@ def _by_order(
 
 def _likeness(node: Node, parents: Mapping[str, str | None]) -> tuple[str | None, ...]:
     name = node.reading.identity.get("name")
-    return parents.get(node.stage_id), node.stage_type, name if isinstance(name, str) else node.span.name
+    stage_type = _SAME.get(node.stage_type or "", node.stage_type)
+    return parents.get(node.stage_id), stage_type, name if isinstance(name, str) else node.span.name
 
 
 def _differ(one: Node, other: Node) -> bool:

@@ -9,6 +9,7 @@ beside it as `run_id_source`.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from ..conventions.coerce import text
 from ..conventions.reading import DIALECTS
@@ -25,6 +26,8 @@ _RESOURCE_KEYS = {
     if rule.part is Part.CONTEXT and rule.key.startswith("evalvault.")
 }
 _MAX_RUN_ID = 128
+SPAN: Final = "span"
+"""Source of a run id that the span itself, or one above it, names."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LATEST_NS = 1 << 63  # in the year 2262: what a database holds in 64 bits with a sign
 
@@ -66,7 +69,7 @@ def _mixture(
     run_id, source = fallback
     said = _run_id(mixture.get("run_id"))
     if said:
-        run_id, source = said, "span" if "run_id" in own else "trace" if "run_id" in agreed else "resource"
+        run_id, source = said, SPAN if "run_id" in own else "trace" if "run_id" in agreed else "resource"
     elif said := _run_id(mixture.get("associated_run_id")):
         run_id, source = said, "association"
     elif options.run_from_session and (said := _run_id(mixture.get("session_id"))):

@@ -20,6 +20,12 @@ class AssemblyOptions:
     run_from_session: bool = False
     run_fallback: str = SERVICE_DAY
 
+    @property
+    def mark(self) -> str:
+        """What stands behind the version of the mapping, so that rows say which choices made them; empty by default."""
+        chosen = ("session",) * self.run_from_session + (self.run_fallback,) * (self.run_fallback != SERVICE_DAY)
+        return f"+run:{','.join(chosen)}" if chosen else ""
+
     @classmethod
     def of(cls, settings: Settings) -> "AssemblyOptions":
         """What the settings choose."""

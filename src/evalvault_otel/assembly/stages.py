@@ -9,7 +9,7 @@ from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
 from .attempts import Attempt, attempts
-from .context import has_time
+from .context import SPAN, has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
 from .nodes import Node, Tree
@@ -127,12 +127,9 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     notes: list[Note],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
-    attributes = _attributes(node, evaluations)
+    attributes = _attributes(node, evaluations, attempt)
     measured = _measured(node, attributes, metadata, retrieved, evaluations)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
-    if attempt[1]:
-        attributes["attempt_source"] = attempt[1]
-    tokens_in, tokens_out = usage.get("tokens_in"), usage.get("tokens_out")
     return StageEvent(
         trace_id=span.trace_id,
         stage_id=node.stage_id,
@@ -157,15 +154,17 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         error_type=ended.error_type,
         error_message=ended.error_message,
         error_fingerprint=ended.fingerprint,
-        tokens_in=None if tokens_in is None else int(tokens_in),
-        tokens_out=None if tokens_out is None else int(tokens_out),
+        tokens_in=_whole(usage.get("tokens_in")),
+        tokens_out=_whole(usage.get("tokens_out")),
         cost_total=usage.get("cost_total"),
         metrics=measured.scores,
     )
 
 
-def _attributes(node: Node, evaluations: Sequence[Evaluation]) -> dict[str, Value]:
+def _attributes(node: Node, evaluations: Sequence[Evaluation], attempt: Attempt) -> dict[str, Value]:
     attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if k[0] != "_"}}
+    if attempt[1]:
+        attributes["attempt_source"] = attempt[1]
     if evaluations:
         attributes["evaluations"] = [said.shown() for said in evaluations]
     return attributes
@@ -209,6 +208,10 @@ def _derived_event(item: Derived, metadata: dict[str, Value], notes: list[Note])
     )
 
 
+def _whole(said: float | None) -> int | None:
+    return None if said is None else int(said)
+
+
 def _metadata(node: Node, shared: _Shared) -> dict[str, Value]:
     """What is known about the case; stages that know the same share one object."""
     span = node.span
@@ -218,6 +221,9 @@ def _metadata(node: Node, shared: _Shared) -> dict[str, Value]:
         if span.scope.name:
             metadata["scope"] = clean_text(span.scope.name)
         metadata.update((name, node.context[name]) for name in _METADATA if name in node.context)
+        # Named by the span or one above it: how it is meant to be, and not worth its bytes in every row.
+        if metadata["run_id_source"] == SPAN:
+            del metadata["run_id_source"]
         shared[key] = metadata
     return shared[key]
 
