@@ -99,41 +99,41 @@ def _name_stages(work: _Work) -> None:
         taken.add(node.stage_id)
 
 
+# When an asset was used (for an order), where, what, and when as it was said.
+_Use = tuple[int, Node, assets.Content, int | None]
+
+
 def _asset_uses(work: _Work) -> Iterable[AssetUse]:
-    by_stage: dict[str, list[tuple[int, Node, assets.Content, int | None]]] = {}
+    by_stage: dict[str, list[_Use]] = {}
     for node in work.tree.nodes:
         for content, used_ns in assets.recorded(node):
             owner = node.owner
             when = node.span.start_ns if used_ns is None else used_ns
             by_stage.setdefault(owner.stage_id if owner else "", []).append((when, node, content, used_ns))
     for stage in work.stages:
-        known = [(content, used_ns) for _, _, content, used_ns in by_stage.get(stage.stage_id, ())]
-        for content, used_ns in assets.by_convention(stage, known):
-            by_stage.setdefault(stage.stage_id, []).append((stage.span.start_ns, stage, content, used_ns))
+        known = (use[2] for use in by_stage.get(stage.stage_id, ()))
+        for content in assets.by_convention(stage, known):
+            by_stage.setdefault(stage.stage_id, []).append((stage.span.start_ns, stage, content, None))
     for stage_id in sorted(by_stage):
         # Stable: uses of one instant keep the order of spans and of events within a span.
-        ordered = sorted(by_stage[stage_id], key=itemgetter(0))
-        for ordinal, (_, node, content, used_ns) in enumerate(ordered):
-            yield _asset_use(node, stage_id, ordinal, content, used_ns)
-
-
-def _asset_use(node: Node, stage_id: str, ordinal: int, used: assets.Content, used_ns: int | None) -> AssetUse:
-    return AssetUse(
-        node.span.trace_id,
-        stage_id,
-        ordinal,
-        node.run_id,
-        used.kind,
-        used.name,
-        used.asset_id,
-        used.version,
-        used.digest,
-        used.origin,
-        used.fallback,
-        used.subtype,
-        used.role,
-        used_ns if used_ns is not None and context.has_time(used_ns) else None,
-    )
+        uses = sorted(by_stage[stage_id], key=itemgetter(0))
+        for ordinal, (_, node, used, used_ns) in enumerate(uses):
+            yield AssetUse(
+                node.span.trace_id,
+                stage_id,
+                ordinal,
+                node.run_id,
+                used.kind,
+                used.name,
+                used.asset_id,
+                used.version,
+                used.digest,
+                used.origin,
+                used.fallback,
+                used.subtype,
+                used.role,
+                used_ns if used_ns is not None and context.has_time(used_ns) else None,
+            )
 
 
 def _runs(work: _Work, events: Sequence[StageEvent]) -> Iterable[RunTrace]:

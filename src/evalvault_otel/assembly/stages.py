@@ -144,8 +144,8 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         duration_ms=timing.duration_ms(interval) if interval else None,
         self_ms=timing.self_ms(interval) if interval else None,
         critical_ms=timing.critical_ms(interval) if interval else None,
-        input_ref=_payload_ref(node, "input"),
-        output_ref=_payload_ref(node, "output"),
+        input_ref=_payload_ref(identity, "input"),
+        output_ref=_payload_ref(identity, "output"),
         attributes=_shortened(attributes),
         metadata=metadata,
         span_id=span.span_id,
@@ -228,23 +228,28 @@ def _metadata(node: Node, shared: _Shared) -> dict[str, Value]:
     return shared[key]
 
 
-def _payload_ref(node: Node, side: str) -> PayloadRef | None:
+def _payload_ref(identity: Mapping[str, Value], side: str) -> PayloadRef | None:
     """Where the body is: the address that the span gives, else its place in the archive."""
-    identity = node.reading.identity
-    said = identity.get(f"{side}_uri")
-    if isinstance(said, str):
-        return PayloadRef.parse(said)
-    if side not in identity:
-        return _REFS[side, "json"] if f"{side}_messages" in identity else None
-    return _REFS[side, "json" if "json" in str(identity.get(f"{side}_type", "")) else "text"]
+    uri, messages, kind, text_ref, json_ref = _SIDES[side]
+    if uri in identity and isinstance(identity[uri], str):
+        return PayloadRef.parse(identity[uri])
+    if side in identity:
+        return json_ref if kind in identity and "json" in str(identity[kind]) else text_ref
+    return json_ref if messages in identity else None
 
 
-_REFS = {(side, kind): PayloadRef("span", side, kind) for side in ("input", "output") for kind in ("json", "text")}
+_SIDES = {
+    side: (
+        *(f"{side}_uri", f"{side}_messages", f"{side}_type"),
+        *(PayloadRef("span", side, "text"), PayloadRef("span", side, "json")),
+    )
+    for side in ("input", "output")
+}
 
 
-def _shortened(attributes: Mapping[str, Value]) -> dict[str, Any]:
+def _shortened(attributes: dict[str, Value]) -> dict[str, Any]:
     """Attributes without bodies: long texts are cut and `truncated` says so."""
-    long = [name for name, value in attributes.items() if isinstance(value, str) and len(value) > _MAX_TEXT]
+    long = [name for name, value in attributes.items() if value.__class__ is str and len(value) > _MAX_TEXT]
     if not long:
-        return dict(attributes)
+        return attributes
     return {**attributes, **{name: attributes[name][:_MAX_TEXT] for name in long}, "truncated": True}
