@@ -10,16 +10,19 @@ from evalvault_otel.store import rows
 from evalvault_otel.values import dumps
 from evalvault_otel.wire import protobuf
 
-from .figures import Figure
+from . import shapes
+from .figures import Figure, at_most
 from .options import Options
 from .traces import SPANS_PER_EXPORT, Generator
 
 _REPEATS, _QUICK_REPEATS = 15, 3
 _EXPORTS = 3
+_ASSEMBLE = "assemble"
+_ASSEMBLE_US, _GROWTH = 40, 1.5
 
 
 def run(options: Options) -> list[Figure]:
-    """Medians over the repetitions; no targets, these say where to look."""
+    """Medians over the repetitions; most have no target, they say where to look."""
     payloads = Generator(seed=4).payloads(_EXPORTS)
     spans = [span for payload in payloads for span in protobuf.decode(payload).spans]
     batches = group(spans).traces
@@ -27,13 +30,22 @@ def run(options: Options) -> list[Figure]:
     steps: dict[str, Callable[[], object]] = {
         "protobuf to Span": lambda: [protobuf.decode(payload) for payload in payloads],
         "group by trace and assemble": lambda: group(spans),
-        "  of which assemble": lambda: [assemble(batch.spans) for batch in batches],
+        _ASSEMBLE: lambda: [assemble(batch.spans) for batch in batches],
         "Span to archive row": lambda: [rows.span_row(span, 0) for span in spans],
         "  of which attributes to JSON": lambda: [dumps(span.attributes) for span in spans],
         "Assembly to derived rows": lambda: rows.derived_rows(assemblies),
     }
     repeats = _QUICK_REPEATS if options.quick else _REPEATS
-    return [Figure(f"{name}, one thread", _us_per_span(step, repeats), "µs/span") for name, step in steps.items()]
+    costs = {name: _us_per_span(step, repeats) for name, step in steps.items()}
+    figures = [Figure(f"{name}, one thread", cost, "µs/span") for name, cost in costs.items() if name != _ASSEMBLE]
+    grown = shapes.growth()
+    told = ", ".join(f"{shape} {ratio:.2f}" for shape, ratio in grown.items())
+    large = f"a span of {shapes.LARGE:,} / a span of {shapes.SMALL:,}, worst shape"
+    return [
+        *figures,
+        at_most(f"{_ASSEMBLE}, one thread", costs[_ASSEMBLE], _ASSEMBLE_US, "µs/span"),
+        at_most(large, max(grown.values()), _GROWTH, "", told),
+    ]
 
 
 def _us_per_span(step: Callable[[], object], repeats: int) -> float:

@@ -11,8 +11,9 @@ from operator import itemgetter
 
 from ..conventions.reading import DEFAULT, Conventions
 from ..model import Assembly, AssetUse, LogEvent, RunTrace, Span, StageEvent, Value
-from . import assets, context, findings, log_events, nodes, roles, stages
+from . import assets, context, findings, links, log_events, nodes, roles, stages
 from .nodes import Node, Tree
+from .options import DEFAULT_OPTIONS, AssemblyOptions
 from .parents import Note
 
 # The largest number that a database holds in 64 bits.
@@ -29,7 +30,12 @@ class _Work:
     notes: list[Note] = field(default_factory=list)
 
 
-def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: Conventions = DEFAULT) -> Assembly:
+def assemble(
+    spans: Sequence[Span],
+    logs: Sequence[LogEvent] = (),
+    conventions: Conventions = DEFAULT,
+    options: AssemblyOptions = DEFAULT_OPTIONS,
+) -> Assembly:
     """Everything that follows from the spans of a trace and from log events that name them.
 
     Spans must share one trace id and differ in span id. Log events are first put into their spans.
@@ -40,7 +46,7 @@ def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: 
     if not spans:
         raise ValueError("a trace has at least one span")
     whole, missing = log_events.merged(spans, logs) if logs else (spans, [])
-    work = _prepare(nodes.build(whole, conventions))
+    work = _prepare(nodes.build(whole, conventions), options)
     if missing:
         work.notes.append(("log_event_without_span", work.tree.entry, {"n": len(missing), "missing": _some(missing)}))
     events = stages.stage_events(work.tree, work.stages, work.notes)
@@ -58,7 +64,8 @@ def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: 
         asset_uses=uses,
         findings=tuple(findings.of_trace(work.tree, work.notes)),
         runs=runs,
-        mapping_version=conventions.version,
+        mapping_version=conventions.version + options.mark,
+        links=tuple(links.stage_links(work.tree.nodes)),
     )
 
 
@@ -66,12 +73,12 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
 
 
-def _prepare(tree: Tree) -> _Work:
+def _prepare(tree: Tree, options: AssemblyOptions) -> _Work:
     """Classify, collapse, find runs, give ids, find the answer."""
     nodes.collapse(tree.nodes)
     work = _Work(tree, [node for node in tree.nodes if node.is_stage])
     conflicts: list[str] = []
-    context.resolve(tree, conflicts)
+    context.resolve(tree, conflicts, options)
     work.notes += [("run_conflict", tree.entry, {"detail": conflict}) for conflict in conflicts]
     _name_stages(work)
     roles.promote_answer(work.stages)
@@ -92,41 +99,41 @@ def _name_stages(work: _Work) -> None:
         taken.add(node.stage_id)
 
 
+# When an asset was used (for an order), where, what, and when as it was said.
+_Use = tuple[int, Node, assets.Content, int | None]
+
+
 def _asset_uses(work: _Work) -> Iterable[AssetUse]:
-    by_stage: dict[str, list[tuple[int, Node, assets.Content, int | None]]] = {}
+    by_stage: dict[str, list[_Use]] = {}
     for node in work.tree.nodes:
         for content, used_ns in assets.recorded(node):
             owner = node.owner
             when = node.span.start_ns if used_ns is None else used_ns
             by_stage.setdefault(owner.stage_id if owner else "", []).append((when, node, content, used_ns))
     for stage in work.stages:
-        known = [(content, used_ns) for _, _, content, used_ns in by_stage.get(stage.stage_id, ())]
-        for content, used_ns in assets.by_convention(stage, known):
-            by_stage.setdefault(stage.stage_id, []).append((stage.span.start_ns, stage, content, used_ns))
+        known = (use[2] for use in by_stage.get(stage.stage_id, ()))
+        for content in assets.by_convention(stage, known):
+            by_stage.setdefault(stage.stage_id, []).append((stage.span.start_ns, stage, content, None))
     for stage_id in sorted(by_stage):
         # Stable: uses of one instant keep the order of spans and of events within a span.
-        ordered = sorted(by_stage[stage_id], key=itemgetter(0))
-        for ordinal, (_, node, content, used_ns) in enumerate(ordered):
-            yield _asset_use(node, stage_id, ordinal, content, used_ns)
-
-
-def _asset_use(node: Node, stage_id: str, ordinal: int, used: assets.Content, used_ns: int | None) -> AssetUse:
-    return AssetUse(
-        node.span.trace_id,
-        stage_id,
-        ordinal,
-        node.run_id,
-        used.kind,
-        used.name,
-        used.asset_id,
-        used.version,
-        used.digest,
-        used.origin,
-        used.fallback,
-        used.subtype,
-        used.role,
-        used_ns if used_ns is not None and context.has_time(used_ns) else None,
-    )
+        uses = sorted(by_stage[stage_id], key=itemgetter(0))
+        for ordinal, (_, node, used, used_ns) in enumerate(uses):
+            yield AssetUse(
+                node.span.trace_id,
+                stage_id,
+                ordinal,
+                node.run_id,
+                used.kind,
+                used.name,
+                used.asset_id,
+                used.version,
+                used.digest,
+                used.origin,
+                used.fallback,
+                used.subtype,
+                used.role,
+                used_ns if used_ns is not None and context.has_time(used_ns) else None,
+            )
 
 
 def _runs(work: _Work, events: Sequence[StageEvent]) -> Iterable[RunTrace]:

@@ -54,15 +54,23 @@ Recorded = tuple[Content, int | None]
 """An asset and when it was used, before it is given to a stage."""
 
 
-def recorded(node: Node) -> Iterator[Recorded]:
+def recorded(node: Node) -> list[Recorded]:
     """The asset uses that this span recorded, in its own order. Entries without kind or name are left out."""
-    for event in node.span.events:
-        if event.name in ASSET_EVENTS:
-            yield from _recorded(event.attributes, _EVENT_KEYS, event.time_ns)
-    aggregate = parse_json(node.reading.identity.get("assets"))
-    for entry in aggregate if isinstance(aggregate, list) else ():
-        if isinstance(entry, Mapping):
-            yield from _recorded(entry, _ENTRY_KEYS, None)
+    found: list[Recorded] = [
+        (content, event.time_ns)
+        for event in node.span.events
+        if event.name in ASSET_EVENTS and (content := _read(event.attributes, _EVENT_KEYS)) is not None
+    ]
+    if "assets" in node.reading.identity:
+        found += _aggregate(node.reading.identity["assets"])
+    return found
+
+
+def _aggregate(said: Value) -> Iterator[Recorded]:
+    entries = parse_json(said)
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, Mapping) and (content := _read(entry, _ENTRY_KEYS)) is not None:
+            yield content, None
 
 
 _EVENT_KEYS = (
@@ -73,12 +81,10 @@ _EVENT_KEYS = (
 _ENTRY_KEYS = tuple(key.rpartition(".")[2] for key in _EVENT_KEYS)
 
 
-def _recorded(entry: Mapping[str, Any], keys: tuple[str, ...], used_ns: int | None) -> Iterator[Recorded]:
+def _read(entry: Mapping[str, Any], keys: tuple[str, ...]) -> Content | None:
     said = tuple(map(entry.get, keys))
     # What cannot be hashed, or is equal without being the same (0.0 and -0.0), is read each time.
-    content = _content(*said) if _CACHED.issuperset(map(type, said)) else _content.__wrapped__(*said)
-    if content is not None:
-        yield content, used_ns
+    return _content(*said) if _CACHED.issuperset(map(type, said)) else _content.__wrapped__(*said)
 
 
 _CACHED = frozenset({str, int, bool, type(None)})
@@ -115,15 +121,15 @@ def _content(  # noqa: PLR0913, PLR0917 - the keys of an entry
     )
 
 
-def by_convention(stage: Node, known: Iterable[Recorded]) -> Iterator[Recorded]:
-    """Assets that a foreign convention named on the stage, unless the stage recorded that asset itself."""
+def by_convention(stage: Node, known: Iterable[Content]) -> Iterator[Content]:
+    """Assets that a foreign convention named on the stage, unless it recorded that asset itself (`known`)."""
     named = [entry for entry in _BY_CONVENTION if entry[1] in stage.fields]
     if not named:
         return
-    have = {(content.kind, content.name) for content, _ in known}
+    have = {(content.kind, content.name) for content in known}
     for kind, name_field, version_field in named:
         name = text(stage.fields[name_field])
         if name is None or (kind, name) in have or (kind == "model" and stage.stage_type not in _CALLS_MODEL):
             continue
         version = text(stage.fields.get(version_field)) if version_field else None
-        yield Content(kind, name, version=version, origin="convention"), None
+        yield Content(kind, name, version=version, origin="convention")

@@ -5,6 +5,7 @@ Out goes a list in top-down order: a parent always stands before its children, s
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from ..conventions.reading import DEFAULT, Conventions, Reading
 from ..model import Span, Value
@@ -61,10 +62,14 @@ class Tree:
 
 def build(spans: Iterable[Span], conventions: Conventions = DEFAULT) -> Tree:
     """The tree of a trace's spans, the same for every order of the spans given. Needs at least one span."""
-    by_id = {span.span_id: span for span in _sorted(spans)}
-    parents, cut_ids = _parents(by_id)
+    by_id = {span.span_id: span for span in sorted(spans, key=_BY_START)}
+    parents = {key: span.parent_span_id for key, span in by_id.items() if span.parent_span_id in by_id}
+    top_down, cut_ids = _top_down(by_id, parents), list[str]()
+    if len(top_down) < len(by_id):  # no way leads from a top into a circle
+        cut_ids = _cut_cycles(by_id, parents)
+        top_down = _top_down(by_id, parents)
     nodes: dict[str, Node] = {}
-    for span in _top_down(by_id, parents):
+    for span in top_down:
         nodes[span.span_id] = _node(span, nodes.get(parents.get(span.span_id, "")), by_id, conventions)
     ordered = list(nodes.values())
     _withdraw_guesses(ordered)
@@ -73,17 +78,30 @@ def build(spans: Iterable[Span], conventions: Conventions = DEFAULT) -> Tree:
     return Tree(ordered, (roots or tops)[0], bool(roots), [nodes[span_id] for span_id in cut_ids])
 
 
-def _sorted(spans: Iterable[Span]) -> list[Span]:
-    return sorted(spans, key=lambda span: (span.start_ns, span.span_id))
+_BY_START = attrgetter("start_ns", "span_id")
 
 
 def _parent_id(span: Span) -> str:
     return "" if span.parent_span_id == NO_SPAN else span.parent_span_id
 
 
-def _parents(by_id: dict[str, Span]) -> tuple[dict[str, str], list[str]]:
-    """Span id -> id of its parent among the spans, without cycles: a cycle is cut above its earliest span."""
-    parents = {key: _parent_id(span) for key, span in by_id.items() if _parent_id(span) in by_id}
+def _top_down(by_id: dict[str, Span], parents: dict[str, str]) -> list[Span]:
+    """Spans that can be reached from a top: parents before children, siblings as in `by_id`."""
+    children: dict[str, list[str]] = {}
+    for key, parent in parents.items():
+        children.setdefault(parent, []).append(key)
+    stack = [key for key in reversed(by_id) if key not in parents]
+    found = []
+    while stack:
+        key = stack.pop()
+        found.append(by_id[key])
+        if key in children:
+            stack += reversed(children[key])
+    return found
+
+
+def _cut_cycles(by_id: dict[str, Span], parents: dict[str, str]) -> list[str]:
+    """Take a parent away from each cycle, that of its earliest span; ids of these spans."""
     order = {key: position for position, key in enumerate(by_id)}
     cut: list[str] = []
     done: set[str] = set()
@@ -99,19 +117,7 @@ def _parents(by_id: dict[str, Span]) -> tuple[dict[str, str], list[str]]:
             del parents[first]
             cut.append(first)
         done.update(path)
-    return parents, sorted(cut, key=order.__getitem__)
-
-
-def _top_down(by_id: dict[str, Span], parents: dict[str, str]) -> Iterable[Span]:
-    children: dict[str, list[str]] = {}
-    for key in by_id:
-        if key in parents:
-            children.setdefault(parents[key], []).append(key)
-    stack = [key for key in reversed(by_id) if key not in parents]
-    while stack:
-        key = stack.pop()
-        yield by_id[key]
-        stack.extend(reversed(children.get(key, ())))
+    return sorted(cut, key=order.__getitem__)
 
 
 def _node(span: Span, parent: Node | None, by_id: dict[str, Span], conventions: Conventions) -> Node:

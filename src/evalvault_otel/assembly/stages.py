@@ -8,11 +8,12 @@ from ..conventions.genai_events import Evaluation
 from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
-from .context import has_time
+from .attempts import Attempt, attempts
+from .context import SPAN, has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
 from .nodes import Node, Tree
-from .outcome import SUCCESS, outcome
+from .outcome import SUCCESS, Outcome, outcome
 from .parents import Note, stage_parents, within
 from .roles import Derived, derived
 from .span_findings import time_problem
@@ -22,10 +23,15 @@ _Shared = dict[tuple[int, str, str], dict[str, Value]]
 # Usage counts on calls of a model, nowhere else; parents only repeat it. A plan may be the call of a decision model.
 _USAGE_TYPES = frozenset({"generation", "output", "embedding", "rerank", "route_plan"})
 _USAGE_FIELDS = {"tokens_in": integer, "tokens_out": integer, "tokens_used": integer, "cost_total": number}
-_METADATA = ("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id")
+_METADATA = (
+    *("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id"),
+    "run_id_source",
+)
 _MAX_NAME = 200
 # Longer texts stay in the archive, where `input_ref` and `output_ref` point.
 _MAX_TEXT = 1000
+_FAILED = frozenset({"error", "timeout"})
+_FIRST: Attempt = (1, "")
 _RETRIEVING = frozenset({"retrieval", "rerank", "fusion"})
 
 
@@ -36,11 +42,16 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
     usage = _usage(nodes, notes)
     retrieved = _retrieved(nodes)
     evaluated = by_stage(tree.nodes)
+    ended = [outcome(node) for node in nodes]
+    failed = {node.stage_id for node, end in zip(nodes, ended, strict=True) if end.status in _FAILED}
+    tried = attempts(nodes, parents, failed)
     shared: _Shared = {}
     implied = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
     return implied + [
         _event(
             node,
+            end,
+            tried.get(node.stage_id, _FIRST),
             parents[node.stage_id],
             times.get(node.stage_id),
             usage.get(node.stage_id, {}),
@@ -49,7 +60,7 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
             evaluated.get(node.stage_id, ()),
             notes,
         )
-        for node in nodes
+        for node, end in zip(nodes, ended, strict=True)
     ]
 
 
@@ -105,6 +116,8 @@ def _retrieved(nodes: Iterable[Node]) -> Collection[str] | None:
 
 def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     node: Node,
+    ended: Outcome,
+    attempt: Attempt,
     parent_stage_id: str | None,
     interval: timing.Interval | None,
     usage: Mapping[str, float | int | None],
@@ -114,11 +127,9 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     notes: list[Note],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
-    attributes = _attributes(node, evaluations)
+    attributes = _attributes(node, evaluations, attempt)
     measured = _measured(node, attributes, metadata, retrieved, evaluations)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
-    ended = outcome(node)
-    tokens_in, tokens_out = usage.get("tokens_in"), usage.get("tokens_out")
     return StageEvent(
         trace_id=span.trace_id,
         stage_id=node.stage_id,
@@ -127,14 +138,14 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         stage_name=name_text(str(identity.get("name") or span.name)) or None,
         parent_stage_id=parent_stage_id,
         status=ended.status,
-        attempt=_attempt(identity.get("attempt")),
+        attempt=attempt[0],
         started_ns=span.start_ns if has_time(span.start_ns) else None,
         finished_ns=span.end_ns if interval else None,
         duration_ms=timing.duration_ms(interval) if interval else None,
         self_ms=timing.self_ms(interval) if interval else None,
         critical_ms=timing.critical_ms(interval) if interval else None,
-        input_ref=_payload_ref(node, "input"),
-        output_ref=_payload_ref(node, "output"),
+        input_ref=_payload_ref(identity, "input"),
+        output_ref=_payload_ref(identity, "output"),
         attributes=_shortened(attributes),
         metadata=metadata,
         span_id=span.span_id,
@@ -143,15 +154,17 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         error_type=ended.error_type,
         error_message=ended.error_message,
         error_fingerprint=ended.fingerprint,
-        tokens_in=None if tokens_in is None else int(tokens_in),
-        tokens_out=None if tokens_out is None else int(tokens_out),
+        tokens_in=_whole(usage.get("tokens_in")),
+        tokens_out=_whole(usage.get("tokens_out")),
         cost_total=usage.get("cost_total"),
         metrics=measured.scores,
     )
 
 
-def _attributes(node: Node, evaluations: Sequence[Evaluation]) -> dict[str, Value]:
+def _attributes(node: Node, evaluations: Sequence[Evaluation], attempt: Attempt) -> dict[str, Value]:
     attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if k[0] != "_"}}
+    if attempt[1]:
+        attributes["attempt_source"] = attempt[1]
     if evaluations:
         attributes["evaluations"] = [said.shown() for said in evaluations]
     return attributes
@@ -195,8 +208,8 @@ def _derived_event(item: Derived, metadata: dict[str, Value], notes: list[Note])
     )
 
 
-def _attempt(said: Value) -> int:
-    return said if isinstance(said, int) and 1 <= said < 2**31 else 1
+def _whole(said: float | None) -> int | None:
+    return None if said is None else int(said)
 
 
 def _metadata(node: Node, shared: _Shared) -> dict[str, Value]:
@@ -208,27 +221,35 @@ def _metadata(node: Node, shared: _Shared) -> dict[str, Value]:
         if span.scope.name:
             metadata["scope"] = clean_text(span.scope.name)
         metadata.update((name, node.context[name]) for name in _METADATA if name in node.context)
+        # Named by the span or one above it: how it is meant to be, and not worth its bytes in every row.
+        if metadata["run_id_source"] == SPAN:
+            del metadata["run_id_source"]
         shared[key] = metadata
     return shared[key]
 
 
-def _payload_ref(node: Node, side: str) -> PayloadRef | None:
+def _payload_ref(identity: Mapping[str, Value], side: str) -> PayloadRef | None:
     """Where the body is: the address that the span gives, else its place in the archive."""
-    identity = node.reading.identity
-    said = identity.get(f"{side}_uri")
-    if isinstance(said, str):
-        return PayloadRef.parse(said)
-    if side not in identity:
-        return _REFS[side, "json"] if f"{side}_messages" in identity else None
-    return _REFS[side, "json" if "json" in str(identity.get(f"{side}_type", "")) else "text"]
+    uri, messages, kind, text_ref, json_ref = _SIDES[side]
+    if uri in identity and isinstance(identity[uri], str):
+        return PayloadRef.parse(identity[uri])
+    if side in identity:
+        return json_ref if kind in identity and "json" in str(identity[kind]) else text_ref
+    return json_ref if messages in identity else None
 
 
-_REFS = {(side, kind): PayloadRef("span", side, kind) for side in ("input", "output") for kind in ("json", "text")}
+_SIDES = {
+    side: (
+        *(f"{side}_uri", f"{side}_messages", f"{side}_type"),
+        *(PayloadRef("span", side, "text"), PayloadRef("span", side, "json")),
+    )
+    for side in ("input", "output")
+}
 
 
-def _shortened(attributes: Mapping[str, Value]) -> dict[str, Any]:
+def _shortened(attributes: dict[str, Value]) -> dict[str, Any]:
     """Attributes without bodies: long texts are cut and `truncated` says so."""
-    long = [name for name, value in attributes.items() if isinstance(value, str) and len(value) > _MAX_TEXT]
+    long = [name for name, value in attributes.items() if value.__class__ is str and len(value) > _MAX_TEXT]
     if not long:
-        return dict(attributes)
+        return attributes
     return {**attributes, **{name: attributes[name][:_MAX_TEXT] for name in long}, "truncated": True}

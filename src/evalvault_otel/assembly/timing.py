@@ -29,6 +29,8 @@ def duration_ms(stage: Interval) -> float:
 
 def self_ms(stage: Interval) -> float:
     """Milliseconds of `stage` in which none of its children ran; overlapping children count once."""
+    if not stage.children:
+        return (stage.end - stage.start) / _MS
     covered, reached = 0, stage.start
     for child in sorted(stage.children, key=lambda item: item.start):
         start, end = max(child.start, reached), min(child.end, stage.end)
@@ -49,6 +51,9 @@ def mark_critical_path(tops: Sequence[Interval]) -> None:
         # A stage counts only while the one that waited for it ran.
         begin, bound = max(stage.start, earliest), min(stage.end, latest)
         now = bound
+        if not stage.children:
+            stage.critical += max(0, now - begin)
+            continue
         for child in sorted(stage.children, key=_latest_first, reverse=True):
             end, start = min(child.end, bound), max(child.start, begin)
             if end > now or start >= end:
