@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import db, debug, demo, doctor, keys, look, rejects, rules, serve, stage
+from . import db, debug, demo, doctor, keys, look, rejects, remap, rules, serve, stage
 
 app = typer.Typer(
     name="evalvault-otel",
@@ -24,6 +24,7 @@ app.add_typer(debug.app, rich_help_panel="Look")
 app.add_typer(stage.app, rich_help_panel="Look")
 app.add_typer(rejects.app, rich_help_panel="Look")
 app.command("doctor", rich_help_panel="Look after")(doctor.doctor)
+app.command("remap", rich_help_panel="Look after")(remap.remap)
 app.add_typer(rules.app, rich_help_panel="Look after")
 app.add_typer(db.app, rich_help_panel="Look after")
 

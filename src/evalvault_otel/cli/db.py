@@ -1,11 +1,7 @@
 """`db`: bring a database up to date, look whether it is in order, remove what is old."""
 
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Event
 from typing import Annotated, Any
 
 import typer
@@ -18,11 +14,11 @@ from ..store.upkeep_records import Condition, Prunable, Schema
 from .options import AsJson, Db, reading_store
 from .output import print_json, print_table, progress_bar
 from .serve import without_password
+from .stopping import STOPPED, stop_on_signals
 from .times import ago_ns, time_ns
 
 app = typer.Typer(name="db", help="Look after the database.", no_args_is_help=True)
 
-_STOPPED = 130
 _MIB = 1024 * 1024
 
 
@@ -121,7 +117,7 @@ def prune(
         if not complete:
             typer.echo("stopped: run it again to go on")
     if not complete:
-        raise typer.Exit(_STOPPED)
+        raise typer.Exit(STOPPED)
 
 
 _NOUNS = {"trace": "trace", "span": "span", "stage_event": "stage", "run": "run", "reject": "reject"}
@@ -150,26 +146,9 @@ def _prune(store: Store, before_ns: int, at_most: int, expected: int) -> tuple[C
     from ..analysis.retention import prune as slices
 
     gone: Counter[str] = Counter()
-    with _stop_on_signals() as stop, progress_bar("removing traces", expected) as advance:
+    with stop_on_signals() as stop, progress_bar("removing traces", expected) as advance:
         for removed in slices(store, before_ns, at_most, stop):
             gone.update(removed.rows)
             advance(removed.traces)
         # The rejects come after the last trace.
         return gone, "reject" in gone
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
-    stop = Event()
-
-    def handle(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
