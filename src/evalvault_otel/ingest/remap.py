@@ -4,17 +4,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from threading import Event
-from typing import Final
 
 from ..store import Store
 from ..store.remap_records import Remapped
-from ..store.selecting import Selection, TraceSize
+from ..store.selecting import Selection, batches
 from .mapping import Mapping
-
-# What is assembled and replaced together: it is in memory, and on SQLite all writers wait while it is replaced.
-_BATCH_SPANS: Final = 512
-_BATCH_TRACES: Final = 128
-_PAGE: Final = 1_000
 
 
 def outdated(wanted: Selection, mapping: Mapping, *, force: bool = False) -> Selection:
@@ -37,24 +31,3 @@ def remap(
         if stop.is_set():
             return
         yield len(batch), store.remap([trace.trace_id for trace in batch], mapping, time.time_ns(), write=write)
-
-
-def batches(store: Store, wanted: Selection) -> Iterator[list[TraceSize]]:
-    """These traces in groups that fit into memory; a larger trace is a group of its own."""
-    batch: list[TraceSize] = []
-    size = 0
-    for trace in _walk(store, wanted):
-        if batch and (size + trace.span_count > _BATCH_SPANS or len(batch) == _BATCH_TRACES):
-            yield batch
-            batch, size = [], 0
-        batch.append(trace)
-        size += trace.span_count + trace.log_count
-    if batch:
-        yield batch
-
-
-def _walk(store: Store, wanted: Selection) -> Iterator[TraceSize]:
-    after = ""
-    while page := store.selected_traces(wanted, _PAGE, after):
-        yield from page
-        after = page[-1].trace_id

@@ -1,13 +1,18 @@
 """Traces of the archive, picked and read page by page, as `export` and `remap` go through them."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from .archive import Archived, Reading, read_traces
 from .named_sql import statement
+
+# What is in memory together; and, on SQLite, replaced together while all writers wait.
+_BATCH_SPANS: Final = 512
+_BATCH_TRACES: Final = 128
+_PAGE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +20,14 @@ class Selection:
     """Which traces: all, or those for which everything holds that is given.
 
     `run_id`: they belong to this run now. `since_ns`: something of them was received since. `assembled`: they are.
-    `not_mapping`: another mapping than this one made their rows.
+    `waiting`: they are marked for assembly. `not_mapping`: another mapping than this one made their rows.
     """
 
     trace_id: str | None = None
     run_id: str | None = None
     since_ns: int | None = None
     assembled: bool = False
+    waiting: bool = False
     not_mapping: str | None = None
 
 
@@ -55,6 +61,30 @@ class Selecting(Protocol):
         """All that was received of these traces, as of one moment and in their order; nothing for unknown ones."""
 
 
+def batches(store: Selecting, wanted: Selection) -> Iterator[list[TraceSize]]:
+    """Selected traces by their ids, in groups that fit into memory; a larger trace is a group of its own.
+
+    Those that come to be selected meanwhile are among them or not.
+    """
+    batch: list[TraceSize] = []
+    size = 0
+    for trace in _walk(store, wanted):
+        if batch and (size + trace.span_count > _BATCH_SPANS or len(batch) == _BATCH_TRACES):
+            yield batch
+            batch, size = [], 0
+        batch.append(trace)
+        size += trace.span_count + trace.log_count
+    if batch:
+        yield batch
+
+
+def _walk(store: Selecting, wanted: Selection) -> Iterator[TraceSize]:
+    after = ""
+    while page := store.selected_traces(wanted, _PAGE, after):
+        yield from page
+        after = page[-1].trace_id
+
+
 class SqlSelecting:
     """`Selecting` over SQL."""
 
@@ -82,6 +112,6 @@ class SqlSelecting:
             return read_traces(tx, self.dialect, trace_ids)
 
     def _select(self, name: str, wanted: Selection, **more: Any) -> list[dict[str, Any]]:
-        said = {**asdict(wanted), "assembled": wanted.assembled or None, **more}
+        said = {**asdict(wanted), "assembled": wanted.assembled or None, "waiting": wanted.waiting or None, **more}
         given = {key: value for key, value in said.items() if value is not None}
         return self._fetch(statement(self.dialect, name, frozenset(given)), given)

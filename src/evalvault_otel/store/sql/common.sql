@@ -424,6 +424,7 @@ AND t.trace_id = :trace_id -- if trace_id
 AND t.received_ns >= :since_ns -- if since_ns
 AND EXISTS (SELECT 1 FROM run_trace AS r WHERE r.trace_id = t.trace_id AND r.run_id = :run_id) -- if run_id
 AND t.assembled_ns IS NOT NULL AND t.span_count > 0 -- if assembled
+AND t.dirty -- if waiting
 AND COALESCE(t.mapping_version, '') <> :not_mapping -- if not_mapping
 
 -- name: selected
