@@ -378,7 +378,9 @@ WHERE n.place <= :examples
 ORDER BY c.count DESC, c.code, c.severity, n.place
 
 -- name: rejects
-SELECT id, received_ns, transport, peer, signal, encoding, reason, count, size, substr(payload, 1, :head) AS payload
+-- SQLite has NULL for a part of nothing.
+SELECT id, received_ns, transport, peer, signal, encoding, reason, count, size,
+    COALESCE(substr(payload, 1, :head), payload) AS payload
 FROM reject
 WHERE id > 0
 AND id < :before_id -- if before_id
