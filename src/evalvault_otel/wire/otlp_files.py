@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 import orjson
 import zstandard
@@ -25,12 +25,27 @@ _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 # As much as the best levels of zstd use; what its command line takes without being asked twice.
 _MAX_ZSTD_WINDOW: Final = 128 * 1024 * 1024
+# What goes in at once, so that what comes out is bounded (see `inflate`).
+_ZSTD_PIECE: Final = 1024
 _LENGTH: Final = 4
 _BUFFER: Final = 1024 * 1024
 # How a line ends that more lines belong to. A whole document never does.
 _OPEN: Final = (b"{", b"[", b",", b":")
 _FIRST_KEY: Final = re.compile(rb'\s*(?:\xef\xbb\xbf)?\s*\{\s*"(\w+)"')
 _DAMAGE: Final = (EOFError, OSError, zlib.error, zstandard.ZstdError)
+
+
+class Buffered(Protocol):
+    """A file for reading, as `open` and `sys.stdin.buffer` give it."""
+
+    def peek(self, size: int = 0, /) -> bytes:
+        """The next bytes, which stay to be read."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Bytes; none at the end."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """A line or part of one; nothing at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +57,7 @@ class Document:
     problem: str = ""
 
 
-def documents(file: io.BufferedReader, limit: int) -> Iterator[Document]:
+def documents(file: Buffered, limit: int) -> Iterator[Document]:
     """The documents of a file, none larger than `limit` bytes; what is larger or damaged comes out as a problem."""
     head = file.peek(_LENGTH + len(_ZSTD))
     if head[_LENGTH:].startswith(_ZSTD):
@@ -51,14 +66,47 @@ def documents(file: io.BufferedReader, limit: int) -> Iterator[Document]:
     yield from _whole(_lines(_plain(file, head), limit), limit)
 
 
-def _plain(file: io.BufferedReader, head: bytes) -> io.BufferedReader:
+def _plain(file: Any, head: bytes) -> Buffered:
     """The file without its compression; it stays open when that is closed."""
     if head.startswith(_GZIP):
         return io.BufferedReader(gzip.GzipFile(fileobj=file), _BUFFER)
     if head.startswith(_ZSTD):
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
-        return io.BufferedReader(decompressor.stream_reader(file, read_across_frames=True, closefd=False), _BUFFER)
+        return io.BufferedReader(_Zstd(file), _BUFFER)
     return file
+
+
+class _Zstd(io.RawIOBase):
+    """Frames of zstd as plain bytes; the library's own reader takes a file that is cut for a whole one."""
+
+    def __init__(self, file: Buffered) -> None:
+        self._file = file
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
+        self._frame: Any = None
+        self._came = b""
+        self._plain = memoryview(b"")
+
+    def readable(self) -> bool:
+        """It is, and nothing else."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, at least in part; 0 at the end.
+
+        Raises:
+            EOFError: the file ends within a frame.
+        """
+        while not self._plain:
+            self._came = self._came or self._file.read(_ZSTD_PIECE)
+            if not self._came:
+                if self._frame is not None:
+                    raise EOFError("it ends within a frame of zstd")
+                return 0
+            frame = self._frame or self._decompressor.decompressobj()
+            self._plain = memoryview(frame.decompress(self._came))
+            self._frame, self._came = (None, frame.unused_data) if frame.eof else (frame, b"")
+        size = min(len(buffer), len(self._plain))
+        buffer[:size], self._plain = self._plain[:size], self._plain[size:]
+        return size
 
 
 def decode(data: bytes) -> Decoded:
@@ -72,7 +120,7 @@ def decode(data: bytes) -> Decoded:
     return logs_json.decode_logs(data) if of_logs else otlp_json.decode(data)
 
 
-def _lines(file: io.BufferedReader, limit: int) -> Iterator[Document]:
+def _lines(file: Buffered, limit: int) -> Iterator[Document]:
     """Lines that are not empty, without their ends."""
     number = 0
     try:
@@ -124,7 +172,7 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def _with_lengths(file: io.BufferedReader, limit: int) -> Iterator[Document]:
+def _with_lengths(file: Buffered, limit: int) -> Iterator[Document]:
     """Documents that are each compressed, with their length as four bytes in front, the highest first."""
     number = 0
     while length := file.read(_LENGTH):
