@@ -66,8 +66,8 @@ def documents(file: Buffered, limit: int) -> Iterator[Document]:
     yield from _whole(_lines(_plain(file, head), limit), limit)
 
 
-def _plain(file: Any, head: bytes) -> Buffered:
-    """The file without its compression; it stays open when that is closed."""
+def _plain(file: Any, head: bytes) -> Any:
+    """The file without its compression, as `Buffered`; the file itself stays open when that is closed."""
     if head.startswith(_GZIP):
         return io.BufferedReader(gzip.GzipFile(fileobj=file), _BUFFER)
     if head.startswith(_ZSTD):
