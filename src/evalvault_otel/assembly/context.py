@@ -29,7 +29,8 @@ _MAX_RUN_ID = 128
 SPAN: Final = "span"
 """Source of a run id that the span itself, or one above it, names."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LATEST_NS = 1 << 63  # in the year 2262: what a database holds in 64 bits with a sign
+LATEST_NS: Final = 1 << 63
+"""In the year 2262: what a database holds in 64 bits with a sign."""
 
 
 def resolve(tree: Tree, conflicts: list[str], options: AssemblyOptions = DEFAULT_OPTIONS) -> None:
@@ -117,4 +118,4 @@ def fallback_run(tree: Tree, options: AssemblyOptions = DEFAULT_OPTIONS) -> tupl
 
 def has_time(time_ns: int) -> bool:
     """Whether a time can be one: set, and before the year 2262."""
-    return 0 < time_ns < _LATEST_NS
+    return 0 < time_ns < LATEST_NS

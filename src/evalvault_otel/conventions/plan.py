@@ -31,14 +31,14 @@ class Plan:
     """What a set of attribute keys means.
 
     `single` are fields with one key: (key, field, how to read it, part), `several` those with more, best first.
-    `flat` are items of lists spread over keys: (list, index, rest of the key, key); `whole` are lists in one value.
+    `flat` are lists spread over keys: list -> index -> (rest of the key, key); `whole` are lists in one value.
     `others` are keys that no convention claims, with the name they have on the stage. `typings` are ranked.
     """
 
     typings: list[tuple[int, Typing]] = field(default_factory=list)
     single: list[tuple[str, str, Coerce, int]] = field(default_factory=list)
     several: list[tuple[str, int, list[Source]]] = field(default_factory=list)
-    flat: list[tuple[str, int, str, str]] = field(default_factory=list)
+    flat: dict[str, dict[int, list[tuple[str, str]]]] = field(default_factory=dict)
     whole: list[tuple[str, str]] = field(default_factory=list)
     others: list[tuple[str, str]] = field(default_factory=list)
     wrappers: list[tuple[str, frozenset[str], str]] = field(default_factory=list)
@@ -80,7 +80,8 @@ class Tables:
                     fields.setdefault(place, []).append((order, (key, rule.coerce, rank, _is_kept(rule))))
             elif (place_in_list := self._in_list(key)) is not None:
                 seen.add(self._lists[place_in_list[0]])
-                plan.flat.append(place_in_list)
+                prefix, index, rest = place_in_list
+                plan.flat.setdefault(prefix, {}).setdefault(index, []).append((rest, key))
             elif f"{key}." not in self._lists and not key.startswith((*self._prefixes, *_MACHINERY)):
                 plan.others.append((key, clean_text(key)))
             if (prefix := f"{key}.") in self._lists:
@@ -110,7 +111,7 @@ class Tables:
         plan.typings.sort(key=lambda ranked: ranked[0])
         plan.others = [(key, name) for key, name in plan.others if key not in claimed]
 
-    def _in_list(self, key: str) -> tuple[str, int, str, str] | None:
+    def _in_list(self, key: str) -> tuple[str, int, str] | None:
         """The place of `retrieval.documents.3.document.id`: the fourth document of its list."""
         prefix = next((prefix for prefix in self._prefixes if key.startswith(prefix)), None)
         if prefix is None:
@@ -118,7 +119,7 @@ class Tables:
         index, _, rest = key.removeprefix(prefix).partition(".")
         if not index.isdecimal() or len(index) >= _INDEX_DIGITS:
             return None
-        return prefix, int(index), rest, key
+        return prefix, int(index), rest
 
 
 def _add_fields(plan: Plan, fields: dict[tuple[str, int], list[tuple[int, Source]]]) -> None:

@@ -49,6 +49,7 @@ _MAX_NAMES = 4096
 _MAX_TEXT = 500
 _MAX_ITEMS = 32
 _MAX_SHOWN = 60
+_REDACTED = openinference.REDACTED
 _SCALARS = (bool, int, float)
 
 
@@ -170,18 +171,20 @@ class Conventions:
 
     def _name(self, span: Span) -> tuple[int, Naming] | None:
         key = (span.name, span.scope.name)
-        if key not in self._named:
+        try:
+            return self._named[key]
+        except KeyError:
             if len(self._named) >= _MAX_NAMES or len(span.name) > _MAX_TEXT:
                 self._named.clear()
             fitting = [ranked for ranked in self._namings if ranked[1].fits(*key)]
-            self._named[key] = min(fitting, key=lambda ranked: ranked[0], default=None)
-        return self._named[key]
+            found = self._named[key] = min(fitting, key=lambda ranked: ranked[0], default=None)
+            return found
 
     def _fill(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
         parts = (reading.fields, reading.context, reading.identity, reading.fields)
         for key, name, coerce, part in plan.single:
             value = attributes[key]
-            if value == openinference.REDACTED:
+            if value == _REDACTED:
                 reading.hidden.append(key)
                 continue
             coerced = coerce(value)
@@ -216,9 +219,10 @@ class Conventions:
 
     def _unfold(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
         """Lists that are spread over keys, and lists in one value, as fields."""
-        lists: dict[str, dict[int, dict[str, Value]]] = {}
-        for prefix, index, rest, key in plan.flat:
-            lists.setdefault(prefix, {}).setdefault(index, {})[rest] = attributes[key]
+        lists = {
+            prefix: {index: {rest: attributes[key] for rest, key in keys} for index, keys in items.items()}
+            for prefix, items in plan.flat.items()
+        }
         for prefix, key in plan.whole:
             if prefix not in lists and (items := _items(attributes[key])):
                 lists[prefix] = items
@@ -255,7 +259,7 @@ def _best(attributes: Attributes, name: str, sources: list[Source], reading: Rea
     unread: Value = None
     for key, coerce, rank, kept in sources:
         value = attributes[key]
-        if value == openinference.REDACTED:
+        if value == _REDACTED:
             reading.hidden.append(key)
             continue
         coerced = coerce(value)

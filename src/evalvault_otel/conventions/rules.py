@@ -52,17 +52,18 @@ class Typing:
     parse: Callable[[str], str | None] | None = None
     weak: bool = False
     rule: str = ""
+    source: str = field(init=False, default="", compare=False)
+    """Why a stage has its type, if this one said so."""
+
+    def __post_init__(self) -> None:
+        """Worded once: it is asked for with every span."""
+        object.__setattr__(self, "source", f"{self.rule}:{self.key}" if self.rule else f"attribute:{self.key}")
 
     def stage_type(self, value: Value) -> str | None:
         """The stage type that the attribute's value means, or None."""
         if not isinstance(value, str):
             return None
         return self.parse(value) if self.parse else self.types.get(value.strip().lower())
-
-    @property
-    def source(self) -> str:
-        """Why a stage has its type, if this one said so."""
-        return f"{self.rule}:{self.key}" if self.rule else f"attribute:{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
