@@ -38,12 +38,10 @@ def resolve(tree: Tree, conflicts: list[str], options: AssemblyOptions = DEFAULT
     agreed = _agreed(tree.nodes, conflicts)
     bases: dict[str, dict[str, Value]] = {}
     merged: dict[tuple[int, str], tuple[dict[str, Value], str]] = {}
-    inherited: dict[str, dict[str, Value]] = {}
     fallback = fallback_run(tree, options)
     for node in tree.nodes:
-        above = inherited[node.parent.span.span_id] if node.parent is not None else _NOTHING
-        own = {**above, **node.reading.context} if node.reading.context else above
-        inherited[node.span.span_id] = own
+        above = node.parent.inherited if node.parent is not None else _NOTHING
+        own = node.inherited = {**above, **node.reading.context} if node.reading.context else above
         resource = node.span.resource
         # Most nodes share what they inherit, so each mixture is made once.
         key = (id(own), resource.id)
