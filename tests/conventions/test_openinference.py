@@ -6,6 +6,7 @@ import pytest
 
 from evalvault_otel.conventions import openinference
 from evalvault_otel.conventions.reading import DEFAULT, Reading
+from evalvault_otel.conventions.tools import digest
 from evalvault_otel.model import Attributes, Value
 from tests.support.traces import KIND, STAGE_TYPE, exact, span
 
@@ -103,7 +104,7 @@ TABLE: list[tuple[str, Value, dict[str, Value]]] = [
     ("tool.id", "call-1", {"tool_call_id": "call-1"}),
     ("tool.description", "finds", {"_description": "finds"}),
     ("tool.parameters", '{"a": 1}', {"_tool_parameters": '{"a": 1}'}),
-    ("tool.json_schema", "{}", {"_tool_schema": "{}"}),
+    ("tool.json_schema", '{"name": "search"}', {"_tools": [("search", digest({"name": "search"}))]}),
 ]
 
 

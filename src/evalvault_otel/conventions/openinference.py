@@ -11,6 +11,7 @@ from ..model import Attributes, Value
 from .coerce import anything, integer, number, parse_json, question, text
 from .documents import document_id
 from .rules import Correction, Dialect, Part, Rule, Typing, Unfold
+from .tools import tools_of
 
 REDACTED = "__REDACTED__"
 SPAN_KIND = "openinference.span.kind"
@@ -82,7 +83,7 @@ _RULES = (
     Rule("tool.id", "tool_call_id", text),
     Rule("tool.description", "_description", anything),
     Rule("tool.parameters", "_tool_parameters", anything),
-    Rule("tool.json_schema", "_tool_schema", anything),
+    Rule("tool.json_schema", "_tools", tools_of, optional=True),
 )
 
 _Items = dict[int, dict[str, Value]]
@@ -160,6 +161,12 @@ def _completions(items: _Items) -> dict[str, Value]:
     return {"answer": said[-1]} if said and said[-1] else {}
 
 
+def _offered(items: _Items) -> dict[str, Value]:
+    """Tools that the model could call."""
+    found = tools_of([item.get("tool.json_schema", item) for item in _ordered(items)])
+    return {"_tools": found} if found else {}
+
+
 def _nothing(_: _Items) -> dict[str, Value]:
     return {}
 
@@ -199,7 +206,7 @@ _FLATTENED = {
     "output.documents.": _nothing,
     "llm.prompts.": _prompts,
     "llm.choices.": _completions,
-    "llm.tools.": _nothing,
+    "llm.tools.": _offered,
     **{prefix: _evaluations(name) for prefix, name in EVALUATIONS.items()},
     # Of the session, not of this span.
     "session.evaluations.": _nothing,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..text import clean_text
 from .coerce import Coerce
-from .rules import Correction, Derive, Dialect, Part, Rule, Typing, Unfold
+from .rules import Correction, Derive, Dialect, Part, Rule, StageName, Typing, Unfold
 
 # Attributes that describe machinery, not the stage: kept in the archive, not copied to stages.
 _MACHINERY = (
@@ -44,6 +44,7 @@ class Plan:
     wrappers: list[tuple[str, frozenset[str], str]] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
     derives: list[Derive] = field(default_factory=list)
+    names: list[StageName] = field(default_factory=list)
     seen: tuple[str, ...] = ()
 
 
@@ -89,9 +90,11 @@ class Tables:
                 plan.whole.append((prefix, key))
         _add_fields(plan, fields)
         self._add_typings(plan, set(present), seen)
-        plan.derives = [d.derive for rank, d in enumerate(self._dialects) if rank in seen and d.derive]
+        speaking = [self._dialects[rank] for rank in sorted(seen)]
+        plan.derives = [dialect.derive for dialect in speaking if dialect.derive]
+        plan.names = [dialect.stage_name for dialect in speaking if dialect.stage_name]
         plan.corrections = [one for dialect in self._dialects for one in dialect.corrections if one.may_apply(present)]
-        plan.seen = tuple(self._dialects[rank].name for rank in sorted(seen))
+        plan.seen = tuple(dialect.name for dialect in speaking)
         return plan
 
     def _add_typings(self, plan: Plan, present: set[str], seen: set[int]) -> None:

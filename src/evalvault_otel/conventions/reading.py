@@ -20,7 +20,8 @@ from . import (
     traceloop,
     vercel,
 )
-from .coerce import Coerce, parse_json
+from .coerce import Coerce
+from .items import items_of
 from .plan import Plan, Source, Tables
 from .rules import STRUCTURAL, Correction, Dialect, Naming, Part, Typing
 from .user_rules import Said, UserRules
@@ -123,9 +124,7 @@ class Conventions:
         elif reading.stage_type == STRUCTURAL:
             reading.stage_type = None
         if reading.stage_type is not None:
-            for derive in plan.derives:
-                for name, value in derive(attributes, reading.stage_type, reading.fields).items():
-                    reading.fields.setdefault(name, value)
+            _derive(span, attributes, plan, reading, reading.stage_type)
         return reading
 
     def _with_events(self, span: Span) -> Attributes:
@@ -224,11 +223,21 @@ class Conventions:
             for prefix, items in plan.flat.items()
         }
         for prefix, key in plan.whole:
-            if prefix not in lists and (items := _items(attributes[key])):
+            if prefix not in lists and (items := items_of(attributes[key])):
                 lists[prefix] = items
         for prefix, items in lists.items():
             for name, value in self._tables.unfolds[prefix](items).items():
                 reading.fields.setdefault(name, value)
+
+
+def _derive(span: Span, attributes: Attributes, plan: Plan, reading: Reading, stage_type: str) -> None:
+    """What needs the type: the name of the stage where the span's name says more, and fields out of several keys."""
+    if plan.names and "name" not in reading.identity:
+        said = (name(span.name, attributes, stage_type) for name in plan.names)
+        reading.identity["name"] = next(filter(None, said), span.name)
+    for derive in plan.derives:
+        for name, value in derive(attributes, stage_type, reading.fields).items():
+            reading.fields.setdefault(name, value)
 
 
 def _corrected(
@@ -302,29 +311,6 @@ def _guess(span: Span, attributes: Attributes, plan: Plan, reading: Reading, *, 
             if all(name in reading.fields for name in needed):
                 reading.stage_type, reading.type_source = stage_type, f"heuristic:has_{'_and_'.join(needed)}"
                 return
-
-
-def _items(value: Value) -> dict[int, dict[str, Value]]:
-    """A list of maps as the items of a flattened list."""
-    found = parse_json(value)
-    if not isinstance(found, list):
-        return {}
-    return {index: _flattened(item) for index, item in enumerate(found) if isinstance(item, dict)}
-
-
-def _flattened(item: Mapping[str, Value]) -> dict[str, Value]:
-    """`{"document": {"id": 1}}` as `{"document.id": 1}`; what is deeper than such lists ever are is left out."""
-    flat: dict[str, Value] = {}
-    stack: list[tuple[str, Value, int]] = [("", item, 0)]
-    while stack:
-        path, value, depth = stack.pop()
-        if isinstance(value, dict) and depth < _MAX_ITEMS:
-            stack += [(f"{path}.{key}" if path else key, inner, depth + 1) for key, inner in value.items()]
-        elif isinstance(value, list) and value and isinstance(value[0], dict) and depth < _MAX_ITEMS:
-            stack += [(f"{path}.{index}", inner, depth + 1) for index, inner in enumerate(value)]
-        else:
-            flat[path] = value
-    return flat
 
 
 def _is_short(value: Value) -> bool:

@@ -131,7 +131,8 @@ class Dialect:
     items of one prefix into fields also reads the list as one value. `derive` may add fields that need several
     attributes and the type. `of_events` are attributes that events of the span, of these names, carry for it.
     `wrappers` are values of a key that say "some step": its name decides which (`heuristics`). `named_by` is where such
-    a step has its name.
+    a step has its name. `stage_name` finds the name of a stage, without what else the span's name says, where no
+    attribute has it.
     """
 
     name: str
@@ -145,11 +146,14 @@ class Dialect:
     named_by: str = ""
     namings: tuple[Naming, ...] = ()
     corrections: tuple[Correction, ...] = ()
+    stage_name: "StageName | None" = None
 
 
 # Items of a flattened list: index -> (rest of the key -> value), and the fields they make.
 Unfold = Callable[[dict[int, dict[str, Value]]], dict[str, Value]]
 # (attributes, stage type, fields so far) -> fields to add where missing.
 Derive = Callable[[Attributes, str, Mapping[str, Value]], dict[str, Value]]
+# (name of the span, attributes, stage type) -> name of the stage.
+StageName = Callable[[str, Attributes, str], str | None]
 # Events of a span -> attributes that it lacks.
 OfEvents = Callable[[Sequence[SpanEvent]], Mapping[str, Value]]
