@@ -1,8 +1,9 @@
 """What evaluators said of stages: events `gen_ai.evaluation.result` as scores of the stage that they belong to."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..conventions.genai_events import EVALUATION, Evaluation, evaluation
+from ..conventions.openinference import EVALUATIONS
 from ..model import SpanEvent
 from .metric_values import BadValueError, number
 from .metrics import StageMetrics
@@ -13,7 +14,7 @@ def by_stage(nodes: Iterable[Node]) -> Mapping[str, Sequence[Evaluation]]:
     """Evaluations by the id of the stage whose span, or a span within it, recorded them; in the order of time."""
     found: dict[str, list[Evaluation]] = {}
     for node in nodes:
-        if "_evaluations" in node.reading.fields and node.owner is not None:
+        if "_evaluated" in node.reading.fields and node.owner is not None:
             found.setdefault(node.owner.stage_id, []).extend(_listed(node))
         for event in node.span.events:
             said = evaluation(event)
@@ -25,18 +26,21 @@ def by_stage(nodes: Iterable[Node]) -> Mapping[str, Sequence[Evaluation]]:
     return found
 
 
-def _listed(node: Node) -> Iterator[Evaluation]:
-    """Evaluations that stand in attributes; they are as old as the span."""
-    for item in node.reading.fields["_evaluations"]:
+def _listed(node: Node) -> list[Evaluation]:
+    """Evaluations that stand in attributes; they are as old as the span. What both lists say counts once."""
+    listed: list[Evaluation] = []
+    for item in (item for name in _IN_ORDER for item in node.reading.fields.get(name, ())):
         said = {key.removeprefix("evaluation.").removeprefix("annotation."): value for key, value in item.items()}
         named = {f"{_PREFIX}{key}": value for key, value in said.items() if key in {"name", "explanation"}}
         scored = {f"{_PREFIX}score.value": said.get("score"), f"{_PREFIX}score.label": said.get("label")}
-        listed = evaluation(SpanEvent(node.span.end_ns, EVALUATION, named | scored))
-        if listed is not None:
-            yield listed
+        found = evaluation(SpanEvent(node.span.end_ns, EVALUATION, named | scored))
+        if found is not None and found not in listed:
+            listed.append(found)
+    return listed
 
 
 _PREFIX = "gen_ai.evaluation."
+_IN_ORDER = tuple(EVALUATIONS.values())
 
 
 def evaluation_scores(stage_type: str, evaluations: Iterable[Evaluation]) -> StageMetrics:

@@ -102,8 +102,8 @@ _IDENTITY: Final[tuple[tuple[str, Coerce, str], ...]] = (
     ("name", text, "gen_ai.agent.name gen_ai.workflow.name gen_ai.guardrail.component.name"),
     ("input_messages", anything, f"{INPUT} {_INSTRUCTIONS}"),
     ("output_messages", anything, OUTPUT),
-    ("input", anything, "gen_ai.tool.call.arguments"),
-    ("output", anything, "gen_ai.tool.call.result"),
+    ("input", anything, "gen_ai.tool.call.arguments gen_ai.prompt"),
+    ("output", anything, "gen_ai.tool.call.result gen_ai.completion"),
 )
 _CONTEXT: Final[tuple[tuple[str, Coerce, str], ...]] = (("session_id", text, "gen_ai.conversation.id"),)
 

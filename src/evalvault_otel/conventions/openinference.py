@@ -5,11 +5,12 @@ Source: openinference, spec/semantic_conventions.md. Redacted values arrive as `
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from ..model import Attributes, Value
 from .coerce import anything, integer, number, parse_json, question, text
 from .documents import document_id
-from .rules import Dialect, Naming, Part, Rule, Typing
+from .rules import Correction, Dialect, Part, Rule, Typing, Unfold
 
 REDACTED = "__REDACTED__"
 SPAN_KIND = "openinference.span.kind"
@@ -59,10 +60,22 @@ _RULES = (
     Rule("llm.cost.completion", "cost_out", number),
     Rule("llm.cost.total", "cost_total", number),
     Rule("llm.finish_reason", "finish_reason", text),
+    Rule("decision.response.model_name", "model_name", text),
+    Rule("decision.model_name", "model_name", text),
+    Rule("decision.request.model_name", "model_name", text),
+    Rule("decision.provider", "provider", text),
+    Rule("decision.system", "provider", text),
+    Rule("decision.token_count.input", "tokens_in", integer),
+    Rule("decision.token_count.output", "tokens_out", integer),
     Rule("llm.prompt_template.template", "_template", anything),
     Rule("llm.prompt_template.variables", "_variables", anything),
     Rule("llm.prompt_template.version", "prompt_version", text),
     Rule("prompt.id", "prompt_name", text),
+    Rule("prompt.vendor", "prompt_vendor", text),
+    Rule("prompt.url", "prompt_url", text),
+    Rule("graph.node.id", "graph_node", text),
+    Rule("graph.node.name", "graph_node_name", text),
+    Rule("graph.node.parent_id", "graph_parent", text),
     Rule("reranker.query", "query", question),
     Rule("reranker.top_k", "top_k", integer),
     Rule("tool.name", "tool_name", text),
@@ -151,9 +164,28 @@ def _nothing(_: _Items) -> dict[str, Value]:
     return {}
 
 
-def _evaluations(items: _Items) -> dict[str, Value]:
-    """Evaluations of the span, each with name, score, label and explanation."""
-    return {"_evaluations": _ordered(items)}
+def _prompts(items: _Items) -> dict[str, Value]:
+    """The last prompt of a call of the completion API."""
+    said = [text(visible(item.get("prompt.text"))) for item in _ordered(items)]
+    return {"_question": said[-1]} if said and said[-1] else {}
+
+
+def _evaluations(said_as: str) -> Unfold:
+    """Evaluations of the span, each with name, score, label and explanation; a span may use both words for them."""
+
+    def unfold(items: _Items) -> dict[str, Value]:
+        return {said_as: _ordered(items), "_evaluated": True}
+
+    return unfold
+
+
+EVALUATIONS: Final = {
+    "evaluations.": "_evaluations",
+    "annotations.": "_annotations",
+    "trace.evaluations.": "_trace_evaluations",
+    "trace.annotations.": "_trace_annotations",
+}
+"""Lists of evaluations, and the fields that hold them for assembly."""
 
 
 _FLATTENED = {
@@ -165,13 +197,37 @@ _FLATTENED = {
     "llm.output_messages.": _messages_out,
     "input.documents.": _nothing,
     "output.documents.": _nothing,
-    "llm.prompts.": _nothing,
+    "llm.prompts.": _prompts,
     "llm.choices.": _completions,
     "llm.tools.": _nothing,
-    "evaluations.": _evaluations,
-    "annotations.": _evaluations,
-    "trace.evaluations.": _evaluations,
+    **{prefix: _evaluations(name) for prefix, name in EVALUATIONS.items()},
+    # Of the session, not of this span.
+    "session.evaluations.": _nothing,
+    "session.annotations.": _nothing,
 }
+
+_LANGCHAIN = re.compile(r"openinference\.instrumentation\.langchain")
+_CORRECTIONS = (
+    # The instrumentation of Haystack calls the components that make prompts LLMs.
+    Correction(
+        "prompt_builder",
+        SPAN_KIND,
+        re.compile("openinference"),
+        said="generation",
+        meant="prompt",
+        name=re.compile(r"PromptBuilder\.run"),
+        lacking=("llm.model_name", "llm.token_count."),
+    ),
+    # That of LangChain calls everything an AGENT that has "agent" in its name: also a model, a tool, a retriever.
+    *(
+        Correction("named_agent", SPAN_KIND, _LANGCHAIN, said="agent", meant=meant, having=(has,))
+        for has, meant in (
+            ("llm.model_name", "generation"),
+            ("retrieval.documents.", "retrieval"),
+            ("tool.name", "tool"),
+        )
+    ),
+)
 
 _WITH_QUERY = frozenset({"retrieval", "rerank", "input", "query_rewrite", "embedding"})
 _WITH_ANSWER = frozenset({"generation", "output"})
@@ -204,6 +260,5 @@ DIALECT: Dialect = Dialect(
     flattened=_FLATTENED,
     derive=_derive,
     wrappers=_WRAPPERS,
-    # The instrumentation of Haystack calls every component in front of a model an LLM.
-    namings=(Naming("rule:prompt_builder", "prompt", re.compile(r"PromptBuilder\.run"), re.compile("openinference")),),
+    corrections=_CORRECTIONS,
 )

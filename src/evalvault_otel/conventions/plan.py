@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..text import clean_text
 from .coerce import Coerce
-from .rules import Derive, Dialect, Part, Rule, Typing, Unfold
+from .rules import Correction, Derive, Dialect, Part, Rule, Typing, Unfold
 
 # Attributes that describe machinery, not the stage: kept in the archive, not copied to stages.
 _MACHINERY = (
@@ -42,6 +42,7 @@ class Plan:
     whole: list[tuple[str, str]] = field(default_factory=list)
     others: list[tuple[str, str]] = field(default_factory=list)
     wrappers: list[tuple[str, frozenset[str], str]] = field(default_factory=list)
+    corrections: list[Correction] = field(default_factory=list)
     derives: list[Derive] = field(default_factory=list)
     seen: tuple[str, ...] = ()
 
@@ -80,14 +81,15 @@ class Tables:
             elif (place_in_list := self._in_list(key)) is not None:
                 seen.add(self._lists[place_in_list[0]])
                 plan.flat.append(place_in_list)
-            elif (prefix := f"{key}.") in self._lists:
+            elif f"{key}." not in self._lists and not key.startswith((*self._prefixes, *_MACHINERY)):
+                plan.others.append((key, clean_text(key)))
+            if (prefix := f"{key}.") in self._lists:
                 seen.add(self._lists[prefix])
                 plan.whole.append((prefix, key))
-            elif not key.startswith((*self._prefixes, *_MACHINERY)):
-                plan.others.append((key, clean_text(key)))
         _add_fields(plan, fields)
         self._add_typings(plan, set(present), seen)
         plan.derives = [d.derive for rank, d in enumerate(self._dialects) if rank in seen and d.derive]
+        plan.corrections = [one for dialect in self._dialects for one in dialect.corrections if one.may_apply(present)]
         plan.seen = tuple(self._dialects[rank].name for rank in sorted(seen))
         return plan
 

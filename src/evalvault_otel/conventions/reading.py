@@ -22,11 +22,11 @@ from . import (
 )
 from .coerce import Coerce, parse_json
 from .plan import Plan, Source, Tables
-from .rules import STRUCTURAL, Dialect, Naming, Part
+from .rules import STRUCTURAL, Correction, Dialect, Naming, Part, Typing
 from .user_rules import Said, UserRules
 
 # Raised with every change of what comes out for the same spans, so that `trace.mapping_version` tells who made a row.
-MAPPING_VERSION = 3
+MAPPING_VERSION = 4
 
 # By rank (conventions, "precedence").
 DIALECTS: tuple[Dialect, ...] = (
@@ -152,6 +152,8 @@ class Conventions:
             for rank, typing in plan.typings
             if (said := typing.stage_type(attributes[typing.key])) is not None
         ]
+        if plan.corrections:
+            found = [meant for one in found if (meant := _corrected(span, plan.corrections, one)) is not None]
         if self._namings and (named := self._name(span)) is not None and (not found or named[0] <= found[0][0]):
             reading.stage_type, reading.type_source = named[1].stage_type, named[1].rule
             return
@@ -225,6 +227,17 @@ class Conventions:
                 reading.fields.setdefault(name, value)
 
 
+def _corrected(
+    span: Span, corrections: list[Correction], said: tuple[int, str, Typing]
+) -> tuple[int, str, Typing] | None:
+    """What a key says of the type, as it is meant; None if it does not count."""
+    rank, stage_type, typing = said
+    for one in corrections:
+        if one.key == typing.key and one.applies(stage_type, span.name, span.scope.name):
+            return (rank, one.meant, one.typing) if one.meant else None
+    return said
+
+
 def _overrule(said: Said, reading: Reading) -> None:
     """A rule decides, so that what other conventions say is no conflict; only `evalvault.stage.type` stands above."""
     stage_type = said.stage_type or STRUCTURAL
@@ -278,7 +291,8 @@ def _guess(span: Span, attributes: Attributes, plan: Plan, reading: Reading, *, 
         found = next((guess for name in names if isinstance(name, str) and (guess := heuristics.guess(name))), None)
         if found is not None:
             reading.stage_type, reading.type_source = found[0], f"heuristic:{found[1]}"
-        return
+            return
+        break
     if reading.conventions:
         for stage_type, needed in heuristics.PRESENCE:
             if all(name in reading.fields for name in needed):

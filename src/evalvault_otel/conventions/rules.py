@@ -5,7 +5,7 @@ listed first wins; within a dialect, the key listed first.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -83,6 +83,46 @@ class Naming:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What an instrumentation is known to say wrongly: of a span that is `meant`, `key` says the type `said`.
+
+    Without `said`, nothing that the key says counts; without `meant`, the span is what other conventions make of it.
+    `scope` and `name` say whose spans these are; they have keys that begin with each of `having`, and none that begins
+    with one of `lacking`.
+    """
+
+    rule: str
+    key: str
+    scope: re.Pattern[str]
+    said: str = ""
+    meant: str = ""
+    name: re.Pattern[str] | None = None
+    having: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+    def may_apply(self, keys: Collection[str]) -> bool:
+        """Whether spans with these attribute keys can be meant."""
+        return (
+            self.key in keys
+            and all(any(key.startswith(prefix) for key in keys) for prefix in self.having)
+            and not (self.lacking and any(key.startswith(self.lacking) for key in keys))
+        )
+
+    def applies(self, stage_type: str, name: str, scope: str) -> bool:
+        """Whether a span for which `may_apply` has this wrong type."""
+        return (
+            (not self.said or self.said == stage_type)
+            and self.scope.search(scope) is not None
+            and (self.name is None or self.name.search(name) is not None)
+        )
+
+    @property
+    def typing(self) -> Typing:
+        """Who says the type that is meant."""
+        return Typing(self.key, rule=f"rule:{self.rule}")
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One convention for naming attributes.
 
@@ -103,6 +143,7 @@ class Dialect:
     wrappers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     named_by: str = ""
     namings: tuple[Naming, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
 
 # Items of a flattened list: index -> (rest of the key -> value), and the fields they make.
