@@ -4,13 +4,15 @@ Model calls of its instrumentations carry GenAI attributes (`genai`). A `task` i
 Source: openllmetry, opentelemetry-semantic-conventions-ai and the instrumentations of LangChain and LlamaIndex.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..model import Attributes, SpanEvent, Value
 from .coerce import anything, integer, question, text
 from .documents import documents_in, from_documents
-from .rules import Dialect, Part, Rule, Typing
+from .genai import OPERATION
+from .rules import Correction, Dialect, Part, Rule, Typing
 
 SPAN_KIND: Final = "traceloop.span.kind"
 _NAME: Final = "traceloop.entity.name"
@@ -52,6 +54,19 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
     return found
 
 
+# Its instrumentation of LangChain says `invoke_agent` of whatever is the outermost chain.
+_CORRECTIONS: Final = (
+    Correction(
+        "outermost_chain",
+        OPERATION,
+        re.compile(r"opentelemetry\.instrumentation\.langchain"),
+        said="agent",
+        meant="workflow",
+        name=re.compile(r"\.workflow$"),
+        having=(SPAN_KIND,),
+    ),
+)
+
 DIALECT: Dialect = Dialect(
     name="traceloop",
     typings=(
@@ -87,4 +102,5 @@ DIALECT: Dialect = Dialect(
     event_names=frozenset(_HITS),
     wrappers={SPAN_KIND: frozenset({"task", "unknown"})},
     named_by=_NAME,
+    corrections=_CORRECTIONS,
 )
