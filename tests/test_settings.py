@@ -41,6 +41,8 @@ OTHERS: dict[str, tuple[str, object]] = {
     "max_rejects": ("7", 7),
     "max_reject_bytes": ("5000", 5000),
     "rules": ("rules.yaml", "rules.yaml"),
+    "run_fallback": ("trace", "trace"),
+    "run_from_session": ("yes", True),
     "shutdown_s": ("1", 1.0),
 }
 # What a setting cannot stand without.

@@ -236,6 +236,25 @@ class AssetUse:
 
 
 @record(frozen=True, slots=True)
+class StageLink:
+    """A stage names another span, often of another trace, and says what it is to it.
+
+    `link_type` is `retry_of`, `follows_from`, `batch`, `replay_of`, `evaluates`, another word, or `link` where the link
+    does not say. `stage_id` is empty when no stage encloses the linking span. An evaluation that names a response has
+    an empty `linked_trace_id` and the response's id as `linked_span_id`. Ids are kept as received, in small letters.
+    """
+
+    trace_id: str
+    stage_id: str
+    ordinal: int
+    run_id: str
+    link_type: str
+    linked_trace_id: str
+    linked_span_id: str
+    attributes: Attributes = field(default_factory=dict)
+
+
+@record(frozen=True, slots=True)
 class Finding:
     """Something a person should know about a trace: evidence lost, labels in conflict, usage reported twice."""
 
@@ -275,7 +294,8 @@ class RunTrace:
 class Assembly:
     """All that follows from one trace's spans and log events, and from nothing else (no clock, no order of arrival).
 
-    `mapping_version` names the mapping that made it: `3`, or with rules of a user `3+rules:` and their digest.
+    `mapping_version` names the mapping that made it: `3`, or with rules of a user `3+rules:` and their digest,
+    then `+run:` and the choices about runs that are not the default.
     """
 
     trace_id: str
@@ -288,6 +308,7 @@ class Assembly:
     findings: tuple[Finding, ...]
     runs: tuple[RunTrace, ...]
     mapping_version: str | None = None
+    links: tuple[StageLink, ...] = ()
 
 
 @record(frozen=True, slots=True)

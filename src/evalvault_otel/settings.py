@@ -102,6 +102,14 @@ class Settings:
         64 * MIB, "EVALVAULT_MAX_REJECT_BYTES", "bytes of payloads of all rejects kept; the oldest go first"
     )
     rules: str = _setting("", "EVALVAULT_RULES", "YAML file that says what names of your own mean; none: no rules")
+    run_fallback: str = _setting(
+        "service-day", "EVALVAULT_RUN_FALLBACK", "run of a trace that names none: `service-day`, or the `trace` itself"
+    )
+    run_from_session: bool = _setting(
+        default=False,
+        env="EVALVAULT_RUN_FROM_SESSION",
+        doc="a session or conversation id is the run where no run is named",
+    )
     shutdown_s: float = _setting(10.0, "EVALVAULT_SHUTDOWN_S", "how long a stop waits for requests under way")
 
     def __post_init__(self) -> None:
@@ -132,6 +140,8 @@ class Settings:
             )
         if self.other_signals not in {"reject", "discard"}:
             raise SettingsError(f"{_named('other_signals')} must be reject or discard, not {self.other_signals!r}")
+        if self.run_fallback not in {"service-day", "trace"}:
+            raise SettingsError(f"{_named('run_fallback')} must be service-day or trace, not {self.run_fallback!r}")
 
     def _check_address(self, name: str) -> None:
         address = getattr(self, name)

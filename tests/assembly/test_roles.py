@@ -84,7 +84,7 @@ def test_the_input_follows_from_what_the_root_was_given() -> None:
         stage_type="input",
         started_ns=1_767_225_600_000_000_000,
         attributes={"query": "why?"},
-        metadata={"service": "rag-api", "scope": "my.library"},
+        metadata={"service": "rag-api", "scope": "my.library", "run_id_source": "service_day"},
         span_id=sid(1),
         derived=True,
         type_source="rule:root_input",

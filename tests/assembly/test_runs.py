@@ -2,9 +2,10 @@
 
 import pytest
 
-from evalvault_otel.assembly import assemble
+from evalvault_otel.assembly import AssemblyOptions, assemble
+from evalvault_otel.assembly.options import DEFAULT_OPTIONS
 from evalvault_otel.model import Span, Value
-from tests.support.traces import RUN_ID, kind, resource, sid, span, stage
+from tests.support.traces import RUN_ID, TRACE_ID, kind, resource, sid, span, stage
 
 DAY = "rag-api@2026-01-01"
 
@@ -176,6 +177,64 @@ def test_a_nameless_service_has_a_name() -> None:
         assert _run(stage(1, 0, "tool", resource=resource(service__name=service))) == "unknown_service@2026-01-01"
 
 
+# Where the run came from, and what a user can choose.
+
+FROM_SESSION = AssemblyOptions(run_from_session=True)
+
+
+def _sources(*spans: Span, options: AssemblyOptions = DEFAULT_OPTIONS) -> dict[str, tuple[str, str]]:
+    """Stage type -> run and where it came from."""
+    found = assemble(spans, options=options).stages
+    return {item.stage_type: (item.run_id, str(item.metadata.get("run_id_source", "span"))) for item in found}
+
+
+@pytest.mark.parametrize(
+    "said, source",
+    [
+        ({RUN_ID: "r"}, "span"),
+        ({"metadata": '{"run_id": "r"}'}, "association"),
+        ({"traceloop.association.properties.run_id": "r"}, "association"),
+        ({"ai.telemetry.metadata.run_id": "r"}, "association"),
+    ],
+)
+def test_the_source_of_the_run_is_kept(said: dict[str, Value], source: str) -> None:
+    assert _sources(stage(1, 0, "workflow", said), stage(2, 1, "tool")) == {
+        "workflow": ("r", source),
+        "tool": ("r", source),
+    }
+
+
+def test_each_source_has_a_word() -> None:
+    of_batch = resource(evalvault__run__id="batch")
+    beside = [stage(1, 0, "workflow"), stage(2, 1, "tool", {RUN_ID: "r"})]
+
+    assert _sources(*beside) == {"workflow": ("r", "trace"), "tool": ("r", "span")}
+    assert _sources(stage(1, 0, "tool", resource=of_batch)) == {"tool": ("batch", "resource")}
+    assert _sources(stage(1, 0, "tool")) == {"tool": (DAY, "service_day")}
+
+
+@pytest.mark.parametrize("key", ["session.id", "gen_ai.conversation.id"])
+def test_a_session_is_a_run_only_for_those_who_want_it(key: str) -> None:
+    spans = [stage(1, 0, "workflow", {key: "s-1"}), stage(2, 1, "tool")]
+
+    assert _sources(*spans)["tool"] == (DAY, "service_day")
+    assert _sources(*spans, options=FROM_SESSION)["tool"] == ("s-1", "session")
+    assert assemble(spans).stages[1].metadata["session_id"] == "s-1"
+
+
+def test_what_names_a_run_comes_before_the_session() -> None:
+    said = {"session.id": "s-1", "metadata": '{"run_id": "lc"}'}
+
+    assert _sources(stage(1, 0, "tool", said), options=FROM_SESSION) == {"tool": ("lc", "association")}
+
+
+def test_every_trace_can_be_a_run_of_its_own() -> None:
+    spans = [stage(1, 0, "workflow"), stage(2, 1, "tool", {RUN_ID: "a"}), stage(3, 1, "rerank", {RUN_ID: "b"})]
+
+    found = _sources(*spans, options=AssemblyOptions(run_fallback="trace"))
+    assert found == {"workflow": (TRACE_ID, "trace_id"), "tool": ("a", "span"), "rerank": ("b", "span")}
+
+
 # What a trace adds to its runs.
 
 
@@ -213,8 +272,8 @@ def test_the_case_is_known_to_all_stages() -> None:
     said = {"evalvault.test_case.id": "tc-1", "evalvault.dataset.name": "qa", "session.id": "s"}
     spans = [span(1, 0, said), stage(2, 1, "tool"), stage(3, 1, "rerank", {"evalvault.test_case.id": "tc-2"})]
 
+    known = {"service": "rag-api", "scope": "my.library", "dataset_name": "qa", "session_id": "s"}
     assert [dict(item.metadata) for item in assemble(spans).stages] == [
-        {"service": "rag-api", "scope": "my.library", "test_case_id": case, "dataset_name": "qa", "session_id": "s"}
-        for case in ("tc-1", "tc-2")
+        {**known, "test_case_id": case, "run_id_source": "service_day"} for case in ("tc-1", "tc-2")
     ]
     assert assemble(spans).root_span_id == sid(1)

@@ -106,7 +106,7 @@ def test_check_of_a_database_in_order(store: Store, db_url: str) -> None:
 
     said = evalvault("db", "check", "--db", db_url)
     assert (said.returncode, said.stderr) == (0, "")
-    words = {line.split()[0]: line.split()[1] for line in said.stdout.splitlines()[2:14]}
+    words = {line.split()[0]: line.split()[1] for line in said.stdout.splitlines()[2:15]}
     assert (words["span"], words["trace"], words["reject"]) == ("6", "3", "1")
     assert "0 traces waiting for assembly" in said.stdout
     assert said.stdout.rstrip().endswith("no problem found")

@@ -20,6 +20,11 @@ FOLDER = Path(__file__).parents[1] / "golden" / "conventions"
 FILES = sorted(FOLDER.glob("*.json"))
 
 
+def spans_of(path: Path) -> list[Span]:
+    """The spans of a golden file."""
+    return _spans(json.loads(path.read_bytes()))
+
+
 def _spans(document: dict[str, Any]) -> list[Span]:
     return [_span(order, said) for order, said in enumerate(document["spans"])]
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.database import of_url
 from evalvault_otel.assembly import assemble
 from evalvault_otel.errors import NotFound, SettingsError, Unavailable
-from evalvault_otel.model import Reject, Span
+from evalvault_otel.model import Reject, Span, SpanLink
 from evalvault_otel.store import Store, open_store
 from evalvault_otel.store.migrations import scripts
 from evalvault_otel.store.records import RejectFilter, RunFilter
@@ -33,7 +33,7 @@ def whole(run_id: str = "run-1", trace_id: str | None = None) -> list[Span]:
     return [
         stage(1, 0, "workflow", said, trace_id=trace_id, start=90, end=10),
         stage(2, 1, "retrieval", trace_id=trace_id, events=(asset(kind="query", name="find", version=1),)),
-        stage(3, 1, "output", trace_id=trace_id),
+        stage(3, 1, "output", trace_id=trace_id, links=(SpanLink(trace_id, "0" * 16, "", {}),)),
     ]
 
 

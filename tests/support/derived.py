@@ -8,6 +8,7 @@ _TABLES = {
     "stage_event": "stage_id",
     "v_stage": "stage_id",
     "v_asset_use": "stage_id, ordinal",
+    "stage_link": "stage_id, ordinal",
     "finding": "ordinal",
     "run_trace": "run_id",
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..assembly.explain import Reasons, reasons
+from ..assembly.options import DEFAULT_OPTIONS, AssemblyOptions
 from ..conventions.reading import DEFAULT, Conventions
 from ..model import LogEvent, Span, StageEvent
 from ..values import plain_json
@@ -39,10 +40,11 @@ def explain(
     spans: Sequence[Span],
     logs: Sequence[LogEvent] = (),
     conventions: Conventions = DEFAULT,
+    options: AssemblyOptions = DEFAULT_OPTIONS,
 ) -> list[Why]:
     """A `Why` per stage, in the order of the stages, from the archived spans of their trace."""
     by_id = {span.span_id: span for span in spans}
-    known = reasons(spans, logs, conventions)
+    known = reasons(spans, logs, conventions, options)
     return [_why(stage, by_id, known) for stage in stages]
 
 

@@ -1,5 +1,6 @@
 """Spans of a trace to stages: pure functions, no I/O, no clock."""
 
 from .assemble import assemble
+from .options import AssemblyOptions
 
-__all__ = ["assemble"]
+__all__ = ["AssemblyOptions", "assemble"]

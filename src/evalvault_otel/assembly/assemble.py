@@ -11,8 +11,9 @@ from operator import itemgetter
 
 from ..conventions.reading import DEFAULT, Conventions
 from ..model import Assembly, AssetUse, LogEvent, RunTrace, Span, StageEvent, Value
-from . import assets, context, findings, log_events, nodes, roles, stages
+from . import assets, context, findings, links, log_events, nodes, roles, stages
 from .nodes import Node, Tree
+from .options import DEFAULT_OPTIONS, AssemblyOptions
 from .parents import Note
 
 # The largest number that a database holds in 64 bits.
@@ -29,7 +30,12 @@ class _Work:
     notes: list[Note] = field(default_factory=list)
 
 
-def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: Conventions = DEFAULT) -> Assembly:
+def assemble(
+    spans: Sequence[Span],
+    logs: Sequence[LogEvent] = (),
+    conventions: Conventions = DEFAULT,
+    options: AssemblyOptions = DEFAULT_OPTIONS,
+) -> Assembly:
     """Everything that follows from the spans of a trace and from log events that name them.
 
     Spans must share one trace id and differ in span id. Log events are first put into their spans.
@@ -40,7 +46,7 @@ def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: 
     if not spans:
         raise ValueError("a trace has at least one span")
     whole, missing = log_events.merged(spans, logs) if logs else (spans, [])
-    work = _prepare(nodes.build(whole, conventions))
+    work = _prepare(nodes.build(whole, conventions), options)
     if missing:
         work.notes.append(("log_event_without_span", work.tree.entry, {"n": len(missing), "missing": _some(missing)}))
     events = stages.stage_events(work.tree, work.stages, work.notes)
@@ -58,7 +64,8 @@ def assemble(spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: 
         asset_uses=uses,
         findings=tuple(findings.of_trace(work.tree, work.notes)),
         runs=runs,
-        mapping_version=conventions.version,
+        mapping_version=conventions.version + options.mark,
+        links=tuple(links.stage_links(work.tree.nodes)),
     )
 
 
@@ -66,12 +73,12 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
 
 
-def _prepare(tree: Tree) -> _Work:
+def _prepare(tree: Tree, options: AssemblyOptions) -> _Work:
     """Classify, collapse, find runs, give ids, find the answer."""
     nodes.collapse(tree.nodes)
     work = _Work(tree, [node for node in tree.nodes if node.is_stage])
     conflicts: list[str] = []
-    context.resolve(tree, conflicts)
+    context.resolve(tree, conflicts, options)
     work.notes += [("run_conflict", tree.entry, {"detail": conflict}) for conflict in conflicts]
     _name_stages(work)
     roles.promote_answer(work.stages)

@@ -1,13 +1,15 @@
 """What holds for a span besides its own attributes: run, data set, test case, session.
 
 For each of them the first hit counts: the span itself, its nearest ancestor, any span of the trace if all that say it
-agree, the resource. For the run there are two more: a `run_id` in association metadata, and the fallback
-`{service}@{UTC day}` of the trace's start.
+agree, the resource. For the run there are more: a `run_id` in association metadata, the session where the user wants
+that, and the fallback: `{service}@{UTC day}` of the trace's start, or the trace itself. Where the run came from stands
+beside it as `run_id_source`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from ..conventions.coerce import text
 from ..conventions.reading import DIALECTS
@@ -15,6 +17,7 @@ from ..conventions.rules import Part
 from ..model import Resource, Value
 from ..text import REPLACEMENT
 from .nodes import Node, Tree
+from .options import DEFAULT_OPTIONS, TRACE, AssemblyOptions
 
 _RESOURCE_KEYS = {
     rule.key: rule.name
@@ -23,34 +26,59 @@ _RESOURCE_KEYS = {
     if rule.part is Part.CONTEXT and rule.key.startswith("evalvault.")
 }
 _MAX_RUN_ID = 128
+SPAN: Final = "span"
+"""Source of a run id that the span itself, or one above it, names."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LATEST_NS = 1 << 63  # in the year 2262: what a database holds in 64 bits with a sign
 
 
-def resolve(tree: Tree, conflicts: list[str]) -> None:
+def resolve(tree: Tree, conflicts: list[str], options: AssemblyOptions = DEFAULT_OPTIONS) -> None:
     """Fill `context` and `run_id` of every node; append a sentence to `conflicts` if spans disagree about the run."""
     agreed = _agreed(tree.nodes, conflicts)
     bases: dict[str, dict[str, Value]] = {}
-    merged: dict[tuple[int, str], dict[str, Value]] = {}
+    merged: dict[tuple[int, str], tuple[dict[str, Value], str]] = {}
     inherited: dict[str, dict[str, Value]] = {}
-    fallback = fallback_run(tree)
+    fallback = fallback_run(tree, options)
     for node in tree.nodes:
-        above = inherited[node.parent.span.span_id] if node.parent is not None else {}
+        above = inherited[node.parent.span.span_id] if node.parent is not None else _NOTHING
         own = {**above, **node.reading.context} if node.reading.context else above
         inherited[node.span.span_id] = own
         resource = node.span.resource
-        if resource.id not in bases:
-            bases[resource.id] = _said_by(resource) | agreed
         # Most nodes share what they inherit, so each mixture is made once.
         key = (id(own), resource.id)
-        if key not in merged:
-            merged[key] = bases[resource.id] | own
-        node.context = merged[key]
-        node.run_id = _run_id(node.context) or fallback
+        known = merged.get(key)
+        if known is None:
+            if resource.id not in bases:
+                bases[resource.id] = _said_by(resource)
+            known = merged[key] = _mixture(own, agreed, bases[resource.id], fallback, options)
+        node.context, node.run_id = known
 
 
-def _run_id(context: Mapping[str, Value]) -> str | None:
-    said = context.get("run_id") or context.get("associated_run_id")
+_NOTHING: dict[str, Value] = {}
+
+
+def _mixture(
+    own: Mapping[str, Value],
+    agreed: Mapping[str, Value],
+    resource: Mapping[str, Value],
+    fallback: tuple[str, str],
+    options: AssemblyOptions,
+) -> tuple[dict[str, Value], str]:
+    """All that holds for a span, with its run id and where that came from."""
+    mixture = {**resource, **agreed, **own}
+    run_id, source = fallback
+    said = _run_id(mixture.get("run_id"))
+    if said:
+        run_id, source = said, SPAN if "run_id" in own else "trace" if "run_id" in agreed else "resource"
+    elif said := _run_id(mixture.get("associated_run_id")):
+        run_id, source = said, "association"
+    elif options.run_from_session and (said := _run_id(mixture.get("session_id"))):
+        run_id, source = said, "session"
+    mixture["run_id_source"] = source
+    return mixture, run_id
+
+
+def _run_id(said: Value) -> str | None:
     return _CONTROL.sub(REPLACEMENT, said)[:_MAX_RUN_ID] if isinstance(said, str) and said else None
 
 
@@ -77,11 +105,14 @@ def _said_by(resource: Resource) -> dict[str, Value]:
     return said
 
 
-def fallback_run(tree: Tree) -> str:
-    """`{service.name}@{UTC day}`: "today's traffic" of an app that was never told about runs."""
+def fallback_run(tree: Tree, options: AssemblyOptions = DEFAULT_OPTIONS) -> tuple[str, str]:
+    """The run of a trace that names none, and its source: "today's traffic" of a service, or the trace itself."""
+    if options.run_fallback == TRACE:
+        return tree.entry.span.trace_id, "trace_id"
     first_ns = min((node.span.start_ns for node in tree.nodes if has_time(node.span.start_ns)), default=0)
     day = datetime.fromtimestamp(first_ns // 1_000_000_000, tz=UTC).date().isoformat()
-    return f"{_CONTROL.sub(REPLACEMENT, tree.entry.span.resource.service)[:_MAX_RUN_ID]}@{day}"
+    service = _CONTROL.sub(REPLACEMENT, tree.entry.span.resource.service)[:_MAX_RUN_ID]
+    return f"{service}@{day}", "service_day"
 
 
 def has_time(time_ns: int) -> bool:

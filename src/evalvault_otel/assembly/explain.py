@@ -11,14 +11,23 @@ from ..conventions.rules import Part
 from ..model import LogEvent, Span
 from . import context, log_events, nodes
 from .nodes import Node, Tree
+from .options import DEFAULT_OPTIONS, AssemblyOptions
 
-# In the order in which they count.
-_RUN_FIELDS = ("run_id", "associated_run_id")
+# Which field named the run, by the source of the run id.
+_FIELD_OF = {
+    **dict.fromkeys(("span", "trace", "resource"), "run_id"),
+    "association": "associated_run_id",
+    "session": "session_id",
+}
+_FALLBACKS = {
+    "service_day": "no span names a run: service and UTC day of the trace",
+    "trace_id": "no span names a run: the trace itself",
+}
 _KEYS = {
     name: tuple(
         rule.key for dialect in DIALECTS for rule in dialect.rules if rule.part is Part.CONTEXT and rule.name == name
     )
-    for name in _RUN_FIELDS
+    for name in set(_FIELD_OF.values())
 }
 
 
@@ -31,21 +40,25 @@ class Reasons:
 
 
 def reasons(
-    spans: Sequence[Span], logs: Sequence[LogEvent] = (), conventions: Conventions = DEFAULT
+    spans: Sequence[Span],
+    logs: Sequence[LogEvent] = (),
+    conventions: Conventions = DEFAULT,
+    options: AssemblyOptions = DEFAULT_OPTIONS,
 ) -> dict[str, Reasons]:
     """Reasons by span id; empty for no spans."""
     if not spans:
         return {}
     whole = log_events.merged(spans, logs)[0] if logs else spans
     tree = nodes.build(whole, conventions)
-    context.resolve(tree, [])
+    context.resolve(tree, [], options)
     return {node.span.span_id: Reasons(_run_source(node, tree), tuple(node.reading.conflicts)) for node in tree.nodes}
 
 
 def _run_source(node: Node, tree: Tree) -> str:
-    name = next((name for name in _RUN_FIELDS if node.context.get(name)), None)
-    if name is None:
-        return "no span names a run: service and UTC day of the trace"
+    source = node.context["run_id_source"]
+    if source in _FALLBACKS:
+        return _FALLBACKS[source]
+    name = _FIELD_OF[source]
     above: Node | None = node
     while above is not None:
         if name in above.reading.context:

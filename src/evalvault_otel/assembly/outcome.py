@@ -2,33 +2,46 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
-from ..model import STATUS_ERROR, SpanEvent
+from ..model import STATUS_ERROR, Attributes, SpanEvent, Value
 from ..text import clean_text
 from .nodes import Node
 
 _STATUSES = frozenset({"success", "error", "timeout", "cancelled", "skipped", "fallback"})
 _ALIASES = {"ok": "success", "completed": "success", "pass": "success", "failed": "error", "aborted": "cancelled"}
 
-# Error types that are not the stage's fault, by the last part of their name.
-_KINDS = {
-    **dict.fromkeys(
-        (
-            *("timeout", "timeouterror", "timeouts", "timeoutexception", "timeoutexpired", "apitimeouterror"),
-            *("readtimeout", "connecttimeout", "writetimeout", "pooltimeout", "sockettimeoutexception"),
-            *("httptimeoutexception", "deadline_exceeded", "deadlineexceeded", "504", "408"),
-        ),
-        "timeout",
-    ),
-    **dict.fromkeys(
-        (
-            *("cancellederror", "generatorexit", "cancelled", "canceled", "cancellationexception", "aborterror"),
-            *("operationcanceledexception", "taskcanceledexception", "keyboardinterrupt", "499"),
-        ),
-        "cancelled",
-    ),
-}
+# Error types that say that time was up or that the caller gave up, by the last part of their name, small letters and
+# digits only. `error.type` may be a class, a code of gRPC or HTTP, or what a runtime calls it.
+_TIMEOUTS = (
+    # Python: built-in and asyncio, subprocess, requests, httpx, urllib3, aiohttp, botocore, redis, SQL drivers.
+    *("timeout", "timeouterror", "timeoutexpired", "timeoutexception", "readtimeout", "writetimeout", "pooltimeout"),
+    *("connecttimeout", "readtimeouterror", "connecttimeouterror", "servertimeouterror", "sockettimeouterror"),
+    *("connectiontimeouterror", "connectiontimeout", "requesttimeout", "requesttimeouterror", "pooltimeouterror"),
+    # OpenAI, Anthropic and Cohere; Google.
+    *("apitimeouterror", "apiconnectiontimeouterror", "deadlineexceeded", "gatewaytimeout", "timeoutexceeded"),
+    # Java and .NET, Go, Node.
+    *("sockettimeoutexception", "httptimeoutexception", "httpconnecttimeoutexception", "readtimeoutexception"),
+    *("connecttimeoutexception", "interruptedioexception", "requesttimeoutexception"),
+    *("contextdeadlineexceeded", "deadlineexceedederror", "etimedout", "esockettimedout"),
+    *("underrheaderstimeout", "underrbodytimeout", "underrconnecttimeout", "headerstimeouterror", "bodytimeouterror"),
+    # HTTP status codes.
+    *("408", "504"),
+)
+_CANCELLATIONS = (
+    *("cancellederror", "cancelled", "canceled", "cancelederror", "generatorexit", "keyboardinterrupt"),
+    *("cancellationexception", "operationcanceledexception", "taskcanceledexception", "jobcancellationexception"),
+    *("interruptedexception", "contextcanceled", "aborterror", "apiuseraborterror", "operationcancelled"),
+    # What nginx says where the client went away.
+    "499",
+)
+_KINDS = dict.fromkeys(_TIMEOUTS, "timeout") | dict.fromkeys(_CANCELLATIONS, "cancelled")
+_LAST_PART = re.compile(r"[^.:$/#]*\Z")
+_NO_WORD = re.compile(r"[^a-z0-9]+")
+# gRPC, statuscodes.md: the two that are told apart.
+_GRPC_CODES = {1: "CANCELLED", 4: "DEADLINE_EXCEEDED"}
+_ERROR_KEYS = ("error.type", "rpc.response.status_code")
 _MAX_MESSAGE = 1000
 # What differs between two occurrences of one error: ids, numbers, quoted values, addresses.
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}[0-9a-fA-F-]*\b|\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\"|`[^`]*`")
@@ -60,7 +73,7 @@ def outcome(node: Node) -> Outcome:
         return SUCCESS
     error_type, message = _error(node)
     if explicit is None and error_type:
-        status = _KINDS.get(error_type.rpartition(".")[2].lower(), status)
+        status = kind_of_error(error_type) or status
     if status in {"skipped", "fallback", "cancelled"} and error_type is None:
         return Outcome(status, None, message)
     return Outcome(status, error_type, message, fingerprint(node, error_type, message))
@@ -81,9 +94,22 @@ def _error(node: Node) -> tuple[str | None, str | None]:
     span = node.span
     exceptions = [event.attributes for event in span.events if event.name == "exception"]
     last = exceptions[-1] if exceptions else {}
-    error_type = last.get("exception.type") or span.attributes.get("error.type")
+    error_type = last.get("exception.type") or _said_type(span.attributes)
     message = last.get("exception.message") or span.status_message
     return _text(error_type), _text(message)
+
+
+def _said_type(attributes: Attributes) -> Value:
+    said = next(filter(None, map(attributes.get, _ERROR_KEYS)), None)
+    code = attributes.get("rpc.grpc.status_code")
+    return said or (_GRPC_CODES.get(code) if isinstance(code, int) else None)
+
+
+@lru_cache(maxsize=1000)
+def kind_of_error(error_type: str) -> str | None:
+    """`timeout` or `cancelled` for error types that mean this, whatever the language; None for all others."""
+    found = _LAST_PART.search(error_type.strip())
+    return _KINDS.get(_NO_WORD.sub("", found[0].lower())) if found else None
 
 
 def _text(value: object) -> str | None:

@@ -8,12 +8,12 @@ from ..conventions.genai_events import Evaluation
 from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
-from .attempts import attempts
-from .context import has_time
+from .attempts import Attempt, attempts
+from .context import SPAN, has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
 from .nodes import Node, Tree
-from .outcome import SUCCESS, outcome
+from .outcome import SUCCESS, Outcome, outcome
 from .parents import Note, stage_parents, within
 from .roles import Derived, derived
 from .span_findings import time_problem
@@ -23,10 +23,15 @@ _Shared = dict[tuple[int, str, str], dict[str, Value]]
 # Usage counts on calls of a model, nowhere else; parents only repeat it.
 _USAGE_TYPES = frozenset({"generation", "output", "embedding", "rerank"})
 _USAGE_FIELDS = {"tokens_in": integer, "tokens_out": integer, "tokens_used": integer, "cost_total": number}
-_METADATA = ("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id")
+_METADATA = (
+    *("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id"),
+    "run_id_source",
+)
 _MAX_NAME = 200
 # Longer texts stay in the archive, where `input_ref` and `output_ref` point.
 _MAX_TEXT = 1000
+_FAILED = frozenset({"error", "timeout"})
+_FIRST: Attempt = (1, "")
 _RETRIEVING = frozenset({"retrieval", "rerank", "fusion"})
 
 
@@ -37,22 +42,25 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
     usage = _usage(nodes, notes)
     retrieved = _retrieved(nodes)
     evaluated = by_stage(tree.nodes)
-    tries = attempts(nodes)
+    ended = [outcome(node) for node in nodes]
+    failed = {node.stage_id for node, end in zip(nodes, ended, strict=True) if end.status in _FAILED}
+    tried = attempts(nodes, parents, failed)
     shared: _Shared = {}
     implied = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
     return implied + [
         _event(
             node,
+            end,
+            tried.get(node.stage_id, _FIRST),
             parents[node.stage_id],
             times.get(node.stage_id),
             usage.get(node.stage_id, {}),
             _metadata(node, shared),
             retrieved,
             evaluated.get(node.stage_id, ()),
-            tries.get(node.stage_id, 1),
             notes,
         )
-        for node in nodes
+        for node, end in zip(nodes, ended, strict=True)
     ]
 
 
@@ -108,20 +116,20 @@ def _retrieved(nodes: Iterable[Node]) -> Collection[str] | None:
 
 def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     node: Node,
+    ended: Outcome,
+    attempt: Attempt,
     parent_stage_id: str | None,
     interval: timing.Interval | None,
     usage: Mapping[str, float | int | None],
     metadata: dict[str, Value],
     retrieved: Collection[str] | None,
     evaluations: Sequence[Evaluation],
-    attempt: int,
     notes: list[Note],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
-    attributes = _attributes(node, evaluations)
+    attributes = _attributes(node, evaluations, attempt)
     measured = _measured(node, attributes, metadata, retrieved, evaluations)
     notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
-    ended = outcome(node)
     return StageEvent(
         trace_id=span.trace_id,
         stage_id=node.stage_id,
@@ -130,7 +138,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         stage_name=name_text(str(identity.get("name") or span.name)) or None,
         parent_stage_id=parent_stage_id,
         status=ended.status,
-        attempt=attempt,
+        attempt=attempt[0],
         started_ns=span.start_ns if has_time(span.start_ns) else None,
         finished_ns=span.end_ns if interval else None,
         duration_ms=timing.duration_ms(interval) if interval else None,
@@ -153,8 +161,10 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     )
 
 
-def _attributes(node: Node, evaluations: Sequence[Evaluation]) -> dict[str, Value]:
+def _attributes(node: Node, evaluations: Sequence[Evaluation], attempt: Attempt) -> dict[str, Value]:
     attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if k[0] != "_"}}
+    if attempt[1]:
+        attributes["attempt_source"] = attempt[1]
     if evaluations:
         attributes["evaluations"] = [said.shown() for said in evaluations]
     return attributes
@@ -211,6 +221,9 @@ def _metadata(node: Node, shared: _Shared) -> dict[str, Value]:
         if span.scope.name:
             metadata["scope"] = clean_text(span.scope.name)
         metadata.update((name, node.context[name]) for name in _METADATA if name in node.context)
+        # Named by the span or one above it: how it is meant to be, and not worth its bytes in every row.
+        if metadata["run_id_source"] == SPAN:
+            del metadata["run_id_source"]
         shared[key] = metadata
     return shared[key]
 

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from ..analysis.bottlenecks import in_tree_order
+from ..analysis.evaluations import EvaluationJson, evaluations_of
 from ..analysis.figures import duration, iso
 from ..analysis.finding_meanings import meaning_of
 from ..analysis.stage_json import stage_json
 from ..analysis.why import Why, explain
+from ..assembly import AssemblyOptions
 from ..conventions.rules_file import conventions_of
 from ..errors import NotFound
 from ..model import AssetUse, Finding, StageEvent
@@ -62,12 +64,15 @@ def trace(
     trace_id = trace_id.strip().lower()
     found = store.trace(trace_id)
     stages, uses, findings = store.trace_stages(trace_id), store.asset_uses(trace_id), store.findings(trace_id)
+    evaluations = evaluations_of(store, trace_id, stages)
     reasons = []
     if why:
-        conventions = conventions_of(load().rules)
-        reasons = explain(stages, store.spans(trace_id), store.logs(trace_id), conventions)
+        settings = load()
+        chosen = conventions_of(settings.rules), AssemblyOptions.of(settings)
+        reasons = explain(stages, store.spans(trace_id), store.logs(trace_id), *chosen)
     if as_json:
         shown = {"trace": found, "stages": list(map(stage_json, stages)), "assets": uses, "findings": findings}
+        shown |= {"links": store.links(trace_id), "evaluations": evaluations}
         print_json({**shown, "why": reasons} if why else shown)
         return
     typer.echo(f"trace {trace_id}  run {found.run_id or '-'}  {found.span_count} spans  from {iso(found.first_ns)}")
@@ -75,10 +80,21 @@ def trace(
         typer.echo("not assembled yet: its root span has not arrived, or it came just now")
     columns = ("STAGE", "NAME", "STATUS", "DURATION", "SELF", "SPAN", *(("WHY",) if why else ()), "ASSETS")
     print_table(columns, _stage_lines(stages, uses, why=why), numbers=("DURATION", "SELF"))
+    for link in store.links(trace_id):
+        typer.echo(
+            f"{link.link_type} {link.linked_trace_id} {link.linked_span_id}, said by stage {link.stage_id or '-'}"
+        )
+    for evaluation in evaluations:
+        _say_evaluation(evaluation)
     for finding in findings:
         _say_finding(finding)
     for reason in reasons:
         _say_why(reason)
+
+
+def _say_evaluation(said: EvaluationJson) -> None:
+    scores = ", ".join(f"{name} = {score:g}" for name, score in sorted(said.metrics.items()))
+    typer.echo(f"evaluated by trace {said.by_trace_id}: stage {said.stage_id or '-'}: {scores or said.status}")
 
 
 def _say_finding(finding: Finding) -> None:

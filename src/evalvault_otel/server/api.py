@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.responses import Response
 
 from .. import __version__
+from ..assembly.options import DEFAULT_OPTIONS, AssemblyOptions
 from ..conventions.reading import DEFAULT, Conventions
 from ..store import Store
 from .api_errors import RESPONSES, answer_errors
@@ -34,11 +35,16 @@ _NO_KEYS: Final = Keys()
 
 
 def create_api(
-    store: Store, metrics_registry: CollectorRegistry, keys: Keys = _NO_KEYS, conventions: Conventions = DEFAULT
+    store: Store,
+    metrics_registry: CollectorRegistry,
+    keys: Keys = _NO_KEYS,
+    conventions: Conventions = DEFAULT,
+    options: AssemblyOptions = DEFAULT_OPTIONS,
 ) -> FastAPI:
     """The ASGI application of the query API.
 
-    `metrics_registry` is what `/metrics` shows, `keys` who may read, `conventions` what reads attributes.
+    `metrics_registry` is what `/metrics` shows, `keys` who may read, `conventions` and
+    `options` what the traces were assembled with.
     """
     app = FastAPI(
         title="evalvault-otel",
@@ -51,6 +57,7 @@ def create_api(
     app.state.metrics_registry = metrics_registry
     app.state.keys = keys
     app.state.conventions = conventions
+    app.state.options = options
     answer_errors(app)
     app.add_api_route("/", _index, response_model=Index, summary="Where to go from here")
     app.add_api_route("/livez", _livez, response_model=Health, summary="The process answers", tags=["health"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from ..analysis.evaluations import EvaluationJson, LinkJson
 from ..analysis.figures import iso, rounded
 from ..analysis.finding_meanings import CodeJson
 from ..analysis.reject_json import RejectJson
@@ -157,7 +158,9 @@ class LogEventJson:
 
 @dataclass(frozen=True, slots=True)
 class TraceJson:
-    """A trace: its stages from the top down, what they used, what to know.
+    """A trace: its stages from the top down, what they used, what to know, what they are linked to.
+
+    `evaluations` are stages of other traces that evaluate this one.
 
     `assembled` is false until its spans were turned into stages for the first time. `why` says of each stage what made
     it what it is, when that was asked for. `spans` holds the archived spans as
@@ -177,6 +180,8 @@ class TraceJson:
     stages: Sequence[TreeStage]
     assets: Sequence[AssetJson]
     findings: Sequence[FindingJson]
+    links: Sequence[LinkJson]
+    evaluations: Sequence[EvaluationJson]
     why: Sequence[Why] | None = None
     spans: Any = None
     log_events: Sequence[LogEventJson] | None = None

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from ..analysis.bottlenecks import in_tree_order
+from ..analysis.evaluations import evaluations_of, link_json
 from ..analysis.figures import iso, nanoseconds
 from ..analysis.finding_meanings import all_codes, meaning_of
 from ..analysis.metrics import RunMetrics, run_metrics
@@ -154,9 +155,9 @@ def trace(
     shown = _trace_json(store, found)
     if why:
         stages = store.trace_stages(trace_id)
-        shown = replace(
-            shown, why=explain(stages, store.spans(trace_id), store.logs(trace_id), request.app.state.conventions)
-        )
+        state = request.app.state
+        reasons = explain(stages, store.spans(trace_id), store.logs(trace_id), state.conventions, state.options)
+        shown = replace(shown, why=reasons)
     if spans:
         archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id)))
         shown = replace(shown, spans=archive, log_events=list(map(log_event_json, store.logs(trace_id))))
@@ -191,7 +192,7 @@ def reject(store: StoreOf, reject_id: int) -> Response:
 
 def _trace_json(store: Store, trace: Trace) -> TraceJson:
     part = next((part for part in trace.parts if part.run_id == trace.run_id), None)
-    tree = in_tree_order(store.trace_stages(trace.trace_id))
+    stages = store.trace_stages(trace.trace_id)
     return TraceJson(
         trace_id=trace.trace_id,
         run_id=trace.run_id,
@@ -203,9 +204,11 @@ def _trace_json(store: Store, trace: Trace) -> TraceJson:
         finished_at=iso(trace.last_ns),
         span_count=trace.span_count,
         assembled=trace.assembled,
-        stages=[TreeStage(depth, stage_json(stage)) for stage, depth in tree],
+        stages=[TreeStage(depth, stage_json(stage)) for stage, depth in in_tree_order(stages)],
         assets=[_asset_json(use) for use in store.asset_uses(trace.trace_id)],
         findings=[_finding_json(finding) for finding in store.findings(trace.trace_id)],
+        links=list(map(link_json, store.links(trace.trace_id))),
+        evaluations=evaluations_of(store, trace.trace_id, stages),
     )
 
 

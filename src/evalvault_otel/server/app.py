@@ -10,7 +10,7 @@ from functools import partial
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from ..assembly import assemble
+from ..assembly import AssemblyOptions, assemble
 from ..conventions.rules_file import conventions_of
 from ..errors import SettingsError, Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
@@ -51,7 +51,7 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
     assembling = _assemble(settings)
     ingestor = Ingestor(store, settings, telemetry, assembling)
     receiver = Receiver(ingestor, settings, telemetry, keys)
-    api = create_api(store, figures or registry, keys, conventions_of(settings.rules))
+    api = create_api(store, figures or registry, keys, conventions_of(settings.rules), AssemblyOptions.of(settings))
     loop = EventLoop()
     try:
         frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))
@@ -62,8 +62,8 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
 
 
 def _assemble(settings: Settings) -> Assemble:
-    """Assembly as the conventions and the rules of the settings have it."""
-    return partial(assemble, conventions=conventions_of(settings.rules))
+    """Assembly as the conventions, the rules and the choices of the settings have it."""
+    return partial(assemble, conventions=conventions_of(settings.rules), options=AssemblyOptions.of(settings))
 
 
 @dataclass(frozen=True, slots=True)

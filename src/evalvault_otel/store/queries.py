@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from ..errors import NotFound
-from ..model import AssetUse, Finding, StageEvent
+from ..model import AssetUse, Finding, StageEvent, StageLink
 from . import cursor as cursors
 from . import read_rows as rows
 from .diagnosis import SqlDiagnosis
@@ -35,6 +35,7 @@ from .records import (
     StageFilter,
     StageTypeStats,
     Trace,
+    TraceEvaluation,
     VersionMetric,
     VersionUse,
     WorstScore,
@@ -99,6 +100,16 @@ class SqlQueries(SqlDiagnosis):
     def asset_uses(self, trace_id: str, run_id: str | None = None) -> list[AssetUse]:
         """See `Queries.asset_uses`."""
         return list(map(rows.asset_of, self._read("trace_assets", trace_id=trace_id, run_id=run_id)))
+
+    def links(self, trace_id: str) -> list[StageLink]:
+        """See `Queries.links`."""
+        return list(map(rows.link_of, self._read("trace_links", trace_id=trace_id)))
+
+    def evaluations(self, trace_id: str, response_ids: Sequence[str], limit: int) -> list[TraceEvaluation]:
+        """See `Queries.evaluations`."""
+        responses = _json(sorted(set(response_ids))) if response_ids else None
+        found = self._read("trace_evaluations", trace_id=trace_id, responses=responses, limit=limit)
+        return list(map(rows.evaluation_of, found))
 
     def findings(self, trace_id: str) -> list[Finding]:
         """See `Queries.findings`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from ..model import AssetUse, Finding, PayloadRef, RunTrace, StageEvent
+from ..model import AssetUse, Finding, PayloadRef, RunTrace, StageEvent, StageLink
 from .records import (
     ErrorGroup,
     FindingCode,
@@ -20,6 +20,7 @@ from .records import (
     SlowTrace,
     StageTypeStats,
     Trace,
+    TraceEvaluation,
     VersionMetric,
     VersionUse,
 )
@@ -75,6 +76,18 @@ def _ref_of(value: Any) -> PayloadRef | None:
 def asset_of(row: Row) -> AssetUse:
     """The asset use of a row of `v_asset_use`."""
     return AssetUse(**_picked(row, _ASSET_AS_IS), fallback=bool(row["fallback"]))
+
+
+def link_of(row: Row) -> StageLink:
+    """The link of a row of `stage_link`."""
+    return StageLink(**{**row, "attributes": document(row["attributes"]) or {}})
+
+
+def evaluation_of(row: Row) -> TraceEvaluation:
+    """The stage of a row that joins a link to what it belongs to."""
+    named = row["linked_span_id"]
+    by_span = row["linked_trace_id"] != ""
+    return TraceEvaluation(named if by_span else None, None if by_span else named, stage_of(row))
 
 
 def finding_of(row: Row) -> Finding:

@@ -7,7 +7,7 @@ Unless said otherwise an unknown run gives an empty answer. All counting is done
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..model import AssetUse, Finding, StageEvent
+from ..model import AssetUse, Finding, StageEvent, StageLink
 from .diagnosis import Diagnosis
 from .records import (
     AssetVersion,
@@ -30,6 +30,7 @@ from .records import (
     StageFilter,
     StageTypeStats,
     Trace,
+    TraceEvaluation,
     VersionMetric,
     VersionUse,
     WorstScore,
@@ -65,6 +66,15 @@ class Queries(Diagnosis, Protocol):
 
     def asset_uses(self, trace_id: str, run_id: str | None = None) -> list[AssetUse]:
         """Assets used in a trace, by stage id and then in the order of use."""
+
+    def links(self, trace_id: str) -> list[StageLink]:
+        """What the stages of a trace are linked to, by stage id, then in the order of the links."""
+
+    def evaluations(self, trace_id: str, response_ids: Sequence[str], limit: int) -> list[TraceEvaluation]:
+        """Stages of other traces that are linked to this one by `evaluates`, or by one of its responses' ids.
+
+        By their start, at most `limit`; also when nothing of this trace was stored yet.
+        """
 
     def findings(self, trace_id: str) -> list[Finding]:
         """Findings of a trace, in their order."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ..model import RunTrace
+from ..model import RunTrace, StageEvent
 
 T = TypeVar("T")
 
@@ -52,6 +52,15 @@ class Run:
     tokens_in: int
     tokens_out: int
     cost_total: float
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEvaluation:
+    """A stage of another trace that evaluates this one: the span it names, or else the response."""
+
+    linked_span_id: str | None
+    response_id: str | None
+    stage: StageEvent
 
 
 @dataclass(frozen=True, slots=True)

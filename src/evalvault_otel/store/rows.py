@@ -22,6 +22,7 @@ from ..model import (
     SpanEvent,
     SpanLink,
     StageEvent,
+    StageLink,
 )
 from ..text import clean_text
 from ..values import content_id, dumps, loads, plain_json
@@ -69,6 +70,9 @@ STAGE_EVENT = _table(
 )
 ASSET = _table("asset", 1, "id kind name asset_id version digest origin fallback subtype role")
 ASSET_USE = _table("asset_use", 3, "trace_id stage_id ordinal run_id asset used_ns")
+STAGE_LINK = _table(
+    "stage_link", 3, "trace_id stage_id ordinal run_id link_type linked_trace_id linked_span_id attributes"
+)
 FINDING = _table("finding", 2, "trace_id ordinal run_id code severity detail stage_id span_id")
 RUN_TRACE = _table(
     "run_trace",
@@ -94,7 +98,7 @@ RUN = _table(
 _USUAL_TYPE_SOURCE = "attribute:evalvault.stage.type"
 
 # What `assemble` makes of a trace, table by table, in the order they are written.
-DERIVED = (STAGE_EVENT, ASSET_USE, FINDING, RUN_TRACE)
+DERIVED = (STAGE_EVENT, ASSET_USE, STAGE_LINK, FINDING, RUN_TRACE)
 
 
 def signed(unsigned: int) -> int:
@@ -265,6 +269,20 @@ def asset_use_row(use: AssetUse) -> tuple[Any, ...]:
     return (use.trace_id, use.stage_id, use.ordinal, use.run_id, asset_row(use)[0], use.used_ns)
 
 
+def stage_link_row(link: StageLink) -> tuple[Any, ...]:
+    """The row of a link."""
+    return (
+        link.trace_id,
+        link.stage_id,
+        link.ordinal,
+        link.run_id,
+        link.link_type,
+        link.linked_trace_id,
+        link.linked_span_id,
+        plain_json(link.attributes) if link.attributes else None,
+    )
+
+
 def finding_row(finding: Finding) -> tuple[Any, ...]:
     """The row of a finding."""
     return (
@@ -321,5 +339,6 @@ def derived_rows(assemblies: Iterable[Assembly]) -> dict[Table, list[tuple[Any, 
             rows[RUN_TRACE].append(run_trace_row(part, shared))
             rows[STAGE_EVENT] += [stage_row(stage, shared) for stage in stages]
         rows[ASSET_USE] += map(asset_use_row, assembly.asset_uses)
+        rows[STAGE_LINK] += map(stage_link_row, assembly.links)
         rows[FINDING] += map(finding_row, assembly.findings)
     return rows

@@ -66,6 +66,21 @@ SELECT * FROM v_asset_use WHERE trace_id = :trace_id
 AND run_id || '' = :run_id -- if run_id
 ORDER BY stage_id, ordinal
 
+-- name: trace_links
+SELECT * FROM stage_link WHERE trace_id = :trace_id ORDER BY stage_id, ordinal
+
+-- name: trace_evaluations
+-- Stages of other traces that evaluate this one, by the span they name or by the response.
+SELECT l.linked_trace_id, l.linked_span_id, s.*
+FROM (
+    SELECT * FROM stage_link WHERE linked_trace_id = :trace_id
+    UNION ALL SELECT * FROM stage_link WHERE linked_trace_id = '' AND linked_span_id IN (SELECT value FROM {list(responses)} AS r) -- if responses
+) AS l
+JOIN v_stage AS s ON s.trace_id = l.trace_id AND s.stage_id = l.stage_id
+WHERE l.link_type = 'evaluates' AND l.trace_id <> :trace_id
+ORDER BY COALESCE(s.started_ns, 0), s.trace_id, s.stage_id, l.ordinal
+LIMIT :limit
+
 -- name: trace_findings
 SELECT * FROM finding WHERE trace_id = :trace_id ORDER BY ordinal
 
