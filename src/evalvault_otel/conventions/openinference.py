@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..model import Attributes, Value
-from .coerce import anything, integer, number, parse_json, question, text
+from .coerce import anything, embedded, integer, number, parse_json, question, text
 from .documents import document_id, documents_in
 from .rules import Correction, Dialect, Part, Rule, Typing, Unfold
 
@@ -250,7 +250,7 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
     """Query and answer from the payload where no attribute of their own says them; parameters out of their JSON."""
     found: dict[str, Value] = {}
     if stage_type in _WITH_QUERY and "query" not in fields:
-        found["query"] = question(visible(attributes.get("input.value"))) or text(fields.get("_question"))
+        found["query"] = _query(visible(attributes.get("input.value")), stage_type, fields)
     if stage_type in _WITH_ANSWER and "answer" not in fields and not _is_json(attributes.get("output.mime_type")):
         found["answer"] = text(visible(attributes.get("output.value")))
     if "_without_ids" in fields:
@@ -261,6 +261,13 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
         if "model_name" not in fields:  # a call that failed says its model here alone
             found["model_name"] = text(parameters.get("model")) or text(parameters.get("model_name"))
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _query(payload: Value, stage_type: str, fields: Mapping[str, Value]) -> str | None:
+    """What was asked; of an embedding the text, if it is one."""
+    if stage_type == "embedding":
+        return embedded(payload) if fields.get("batch_size", 1) == 1 else None
+    return question(payload) or text(fields.get("_question"))
 
 
 def _is_json(mime_type: Value) -> bool:

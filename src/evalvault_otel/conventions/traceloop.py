@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..model import Attributes, SpanEvent, Value
-from .coerce import anything, integer, question, text
+from .coerce import anything, embedded, integer, question, text
 from .documents import documents_in, from_documents
 from .genai import OPERATION
 from .rules import Correction, Dialect, Part, Rule, Typing
@@ -20,7 +20,9 @@ _INPUT: Final = "traceloop.entity.input"
 _OUTPUT: Final = "traceloop.entity.output"
 _RESULTS: Final = "traceloop.results"
 
-_KINDS: Final = {"workflow": "workflow", "agent": "agent", "tool": "tool"}
+_KINDS: Final = {"agent": "agent", "tool": "tool"}
+# Says where a span stands, at the top, rather than what it does: any other convention knows better.
+_OUTERMOST: Final = {"workflow": "workflow"}
 _REQUESTS: Final = {
     "chat": "generation",
     "completion": "generation",
@@ -48,7 +50,7 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
         hits = fields.get("_hits")
         found = from_documents(hits if isinstance(hits, list) else documents_in(attributes.get(_OUTPUT)))
     if stage_type in {"retrieval", "rerank", "query_rewrite", "embedding"} and "query" not in fields:
-        query = question(attributes.get(_INPUT))
+        query = (embedded if stage_type == "embedding" else question)(attributes.get(_INPUT))
         if query:
             found["query"] = query
     return found
@@ -71,6 +73,7 @@ DIALECT: Dialect = Dialect(
     name="traceloop",
     typings=(
         Typing(SPAN_KIND, types=_KINDS),
+        Typing(SPAN_KIND, types=_OUTERMOST, weak=True),
         Typing("llm.request.type", types=_REQUESTS),
     ),
     rules=(
