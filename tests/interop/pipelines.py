@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from tests.interop.langchain.table import PIPELINE as LANGCHAIN
+from tests.interop.llama_index.table import PIPELINE as LLAMA_INDEX
 from tests.interop.openai.table import PIPELINE as OPENAI
 from tests.interop.tables import Pipeline
 
-PIPELINES: tuple[Pipeline, ...] = (OPENAI, LANGCHAIN)
+PIPELINES: tuple[Pipeline, ...] = (OPENAI, LANGCHAIN, LLAMA_INDEX)
 PAIRS = [(pipeline, name) for pipeline in PIPELINES for name in pipeline.instrumentations]
 NAMES = [f"{pipeline.name}-{name}" for pipeline, name in PAIRS]
 
