@@ -199,7 +199,8 @@ def _of_documents(node: Node) -> Iterator[Note]:
     ids = node.fields.get("doc_ids")
     if node.reading.explicit or not isinstance(ids, list) or not ids:
         return
-    if any(not isinstance(item, str) or item.startswith("h:") for item in ids):
+    # An id that several have is that of the source they come from.
+    if any(not isinstance(item, str) or item.startswith("h:") for item in ids) or len(set(ids)) < len(ids):
         yield "documents_without_ids", node, {}
     if "scores" not in node.fields and "distances" not in node.fields:
         yield "documents_without_scores", node, {}

@@ -104,7 +104,7 @@ def parse_json(value: Value) -> Any:
 _QUESTION_DEPTH = 4
 _QUESTION_KEYS = (
     *("query", "question", "input", "query_str", "query_bundle", "text", "prompt", "content", "value"),
-    *("inputs", "kwargs", "args"),
+    *("inputs", "kwargs", "args", "str_or_query_bundle"),
 )
 
 
@@ -117,6 +117,12 @@ def question(value: Value) -> str | None:
         parsed = parse_json(value)
         return clean_text(value) if parsed is None else _question_in(parsed, 0) or clean_text(value)
     return text(value) if not isinstance(value, list | dict) else _question_in(value, 0)
+
+
+def embedded(value: Value) -> str | None:
+    """The text that an embedding call was given; None where a payload names several, or names it in no known way."""
+    parsed = parse_json(value)
+    return question(value) if not isinstance(parsed, list | dict) else _question_in(parsed, 0)
 
 
 def _question_in(value: Any, depth: int) -> str | None:

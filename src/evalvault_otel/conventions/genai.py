@@ -45,6 +45,12 @@ def _milliseconds(value: Value) -> float | int | None:
     return None if seconds is None else seconds * 1000
 
 
+def _model(value: Value) -> str | None:
+    """The name of a model; Traceloop says `unknown` where it knows none."""
+    found = text(value)
+    return None if found == "unknown" else found
+
+
 def _reasons(value: Value) -> str | None:
     """Why a call ended; of several choices each reason once."""
     items = value if isinstance(value, list) else [value]
@@ -54,7 +60,7 @@ def _reasons(value: Value) -> str | None:
 # field -> how to read it, and the keys that fill it, today's name first.
 _FIELDS: Final[tuple[tuple[str, Coerce, str], ...]] = (
     ("provider", text, "gen_ai.provider.name gen_ai.system"),
-    ("model_name", text, "gen_ai.response.model gen_ai.request.model llm.response.model llm.request.model"),
+    ("model_name", _model, "gen_ai.response.model gen_ai.request.model llm.response.model llm.request.model"),
     ("tokens_in", integer, "gen_ai.usage.input_tokens gen_ai.usage.prompt_tokens llm.usage.prompt_tokens"),
     ("tokens_out", integer, "gen_ai.usage.output_tokens gen_ai.usage.completion_tokens llm.usage.completion_tokens"),
     ("tokens_used", integer, "gen_ai.usage.total_tokens llm.usage.total_tokens"),
