@@ -24,6 +24,8 @@ Instrument = Callable[[], None]
 _IDS = ("traceId", "spanId", "parentSpanId")
 # Folders of the machine in tracebacks and reprs: what is left names the package and the file.
 _FOLDERS = re.compile(r"(?:/[\w.@+-]+)+/(?=site-packages/|tests/|lib/python)")
+# Where a fake happened to be in memory.
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 _PORT = re.compile(r"(127\.0\.0\.1:)\d{4,5}")
 
 
@@ -69,4 +71,4 @@ def _hex(encoded: str) -> str:
 
 
 def _scrubbed(line: str) -> str:
-    return _PORT.sub(r"\g<1>4010", _FOLDERS.sub("", line))
+    return _PORT.sub(r"\g<1>4010", _ADDRESS.sub("0x0", _FOLDERS.sub("", line)))

@@ -137,4 +137,6 @@ def _question_in(value: Any, depth: int) -> str | None:
             found = _question_in(value[key], depth + 1) if key in value else None
             if found:
                 return found
+        if all(isinstance(inner, Mapping) for inner in value.values()):  # the input of each component of a pipeline
+            return next(filter(None, (_question_in(inner, depth + 1) for inner in value.values())), None)
     return None
