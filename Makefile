@@ -8,11 +8,11 @@ $(shell [ "$$(cat .venv/.place 2>/dev/null)" = "$$(pwd -P)" ] || rm -f .venv/.ru
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo serve test clients lint registry fuzz bench clean
+.PHONY: help install install-dev demo serve test clients interop interop-record lint registry fuzz bench clean
 FUZZ_SECONDS ?= 600
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/.runtime ## set up .venv/bin/evalvault-otel, with PostgreSQL support
 	@echo "ready: .venv/bin/evalvault-otel --help"
@@ -30,6 +30,12 @@ test: .venv/.dev ## run all tests; make test ARGS="-k store -x" runs some
 
 clients: .venv/.dev ## build or install the programs of others that tests run, once (needs go, npm, network)
 	@$(PY) -m tests.support.tools $(ARGS)
+
+interop: .venv/.dev ## run programs with real frameworks and instrumentations, each in an environment of its own
+	EVALVAULT_TEST_REQUIRE=interop $(PY) -m pytest tests/interop $(ARGS)
+
+interop-record: .venv/.dev ## record their spans anew in tests/golden/interop; ARGS names some
+	@$(PY) -m tests.interop.live $(ARGS)
 
 lint: .venv/.dev ## check style, types and the direction of imports
 	$(PY) -m ruff check .

@@ -1,11 +1,13 @@
 """What each step of the ingest path costs one thread, in microseconds of CPU per span, without network and database."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable
 
 from evalvault_otel.assembly import assemble
 from evalvault_otel.ingest.grouping import group
+from evalvault_otel.server.running import collect_seldom
 from evalvault_otel.store import rows
 from evalvault_otel.values import dumps
 from evalvault_otel.wire import protobuf
@@ -36,7 +38,11 @@ def run(options: Options) -> list[Figure]:
         "Assembly to derived rows": lambda: rows.derived_rows(assemblies),
     }
     repeats = _QUICK_REPEATS if options.quick else _REPEATS
+    before = gc.get_threshold()
+    collect_seldom()  # as the server does
     costs = {name: _us_per_span(step, repeats) for name, step in steps.items()}
+    gc.set_threshold(*before)
+    gc.unfreeze()
     figures = [Figure(f"{name}, one thread", cost, "µs/span") for name, cost in costs.items() if name != _ASSEMBLE]
     grown = shapes.growth()
     told = ", ".join(f"{shape} {ratio:.2f}" for shape, ratio in grown.items())

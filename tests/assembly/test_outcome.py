@@ -167,3 +167,24 @@ def test_occurrences_of_one_error_share_a_fingerprint(one: str, other: str) -> N
 
 def test_other_words_types_and_stages_are_other_errors() -> None:
     assert len({_fingerprint("a"), _fingerprint("b"), _fingerprint("a", "F"), _fingerprint("a", "E", "rerank")}) == 4
+
+
+@pytest.mark.parametrize(
+    "attributes, message, reason",
+    [
+        ({"evalvault.stage.skip.reason": "direct_answer"}, "", "direct_answer"),
+        ({"evalvault.stage.skip.reason": "rejected"}, "no plan", "rejected"),
+        ({}, "no plan", "no plan"),
+        ({}, "", None),
+    ],
+)
+def test_a_skipped_stage_says_why(attributes: dict[str, Value], message: str, reason: str | None) -> None:
+    skipped = {"evalvault.stage.status": "skipped", **attributes}
+    (found,) = assemble([stage(1, 0, "execute", skipped, status_message=message)]).stages
+
+    assert (found.status, found.error_type, found.error_message, found.error_fingerprint) == (
+        "skipped",
+        None,
+        reason,
+        None,
+    )

@@ -18,6 +18,7 @@ TABLE: list[tuple[str, Value, Part, str, Value]] = [
     ("stage.parent.id", "s-0", Part.IDENTITY, "parent_id", "s-0"),
     ("stage.attempt", 2, Part.IDENTITY, "attempt", 2),
     ("stage.status", "skipped", Part.IDENTITY, "status", "skipped"),
+    ("stage.skip.reason", "direct_answer", Part.IDENTITY, "skip_reason", "direct_answer"),
     ("stage.index", 1, Part.IDENTITY, "index", 1),
     ("stage.input.uri", "s3://a/b?type=json", Part.IDENTITY, "input_uri", "s3://a/b?type=json"),
     ("stage.output.uri", "s3://a/c", Part.IDENTITY, "output_uri", "s3://a/c"),

@@ -6,6 +6,7 @@ import pytest
 
 from evalvault_otel.conventions import openinference
 from evalvault_otel.conventions.reading import DEFAULT, Reading
+from evalvault_otel.conventions.tools import digest
 from evalvault_otel.model import Attributes, Value
 from tests.support.traces import KIND, STAGE_TYPE, exact, span
 
@@ -103,7 +104,7 @@ TABLE: list[tuple[str, Value, dict[str, Value]]] = [
     ("tool.id", "call-1", {"tool_call_id": "call-1"}),
     ("tool.description", "finds", {"_description": "finds"}),
     ("tool.parameters", '{"a": 1}', {"_tool_parameters": '{"a": 1}'}),
-    ("tool.json_schema", "{}", {"_tool_schema": "{}"}),
+    ("tool.json_schema", '{"name": "search"}', {"_tools": [("search", digest({"name": "search"}))]}),
 ]
 
 
@@ -313,13 +314,27 @@ def test_what_is_no_index_is_left_out(index: str) -> None:
         ('{"text": "why?", "k": 3}', "why?"),
         ('{"messages": [{"content": "first"}, {"content": "why?"}]}', "why?"),
         ('["a", "why?"]', "why?"),
-        ('{"k": 3}', '{"k": 3}'),
         ("{broken", "{broken"),
     ],
 )
 @pytest.mark.parametrize("span_kind", ["RETRIEVER", "RERANKER", "EMBEDDING"])
 def test_the_query_is_found_in_the_payload(span_kind: str, payload: str, question: str) -> None:
     assert _read({"input.value": payload}, span_kind).fields == {"query": question}
+
+
+@pytest.mark.parametrize(
+    "span_kind, fields", [("RETRIEVER", {"query": '{"k": 3}'}), ("EMBEDDING", {}), ("RERANKER", {"query": '{"k": 3}'})]
+)
+def test_a_payload_in_which_nothing_is_asked_is_what_a_retrieval_was_asked(
+    span_kind: str, fields: dict[str, Value]
+) -> None:
+    assert _read({"input.value": '{"k": 3}'}, span_kind).fields == fields
+
+
+def test_an_embedding_of_several_texts_has_no_query() -> None:
+    texts = {f"embedding.embeddings.{index}.embedding.text": "why?" for index in range(2)}
+
+    assert _read({"input.value": '["how?", "why?"]', **texts}, "EMBEDDING").fields == {"batch_size": 2}
 
 
 def test_a_query_of_its_own_wins_over_the_payload() -> None:

@@ -101,9 +101,16 @@ def _python_folder(*packages: str) -> Callable[[Path], None]:
     return make
 
 
+def _pinned(requirements: Path) -> Recipe:
+    """A Python of its own with exactly these packages; the file pins all of them."""
+    return Recipe(requirements.read_text() + _INTERPRETER, _python_packages("-r", str(requirements)), "venv/bin/python")
+
+
 _ROTEL_AGENT = f"venv/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages/rotel/rotel-agent"
 _ATHERIS = ("atheris==3.0.0",)
 _INTERPRETER = f"{sys.version} {sys.prefix}"
+_FRAMEWORKS = sorted((Path(__file__).parents[1] / "interop").glob("*/requirements.txt"))
+INTEROP: Mapping[str, Recipe] = {f"interop-{file.parent.name}": _pinned(file) for file in _FRAMEWORKS}
 
 RECIPES: Mapping[str, Recipe] = {
     "collector": Recipe(_BUILDER + _COLLECTOR.read_text(), _collector, "otelcol"),
@@ -114,18 +121,22 @@ RECIPES: Mapping[str, Recipe] = {
         " ".join(_JSON_EXPORTER) + _INTERPRETER, _python_packages(*_JSON_EXPORTER), "venv/bin/python"
     ),
     "atheris": Recipe(" ".join(_ATHERIS) + _INTERPRETER, _python_folder(*_ATHERIS), "packages"),
+    **INTEROP,
 }
 
 
-def tool(name: str) -> Path:
+def tool(name: str, required_as: str = "") -> Path:
     """The product of the recipe `name`, made now if need be; where it cannot be made, `require` decides.
 
+    `required_as` is what `EVALVAULT_TEST_REQUIRE` calls it, if not by its name.
+
     Tools: `collector` and `telemetrygen` are programs, `node` is a folder for NODE_PATH, `rotel` is a program,
-    `json-exporter` is a Python that has the OTLP/JSON exporter, `atheris` is a folder for PYTHONPATH.
+    `json-exporter` is a Python that has the OTLP/JSON exporter, `atheris` is a folder for PYTHONPATH, `interop-…` are
+    Pythons with a framework and its instrumentations.
     """
     made = _made_or_reason(name)
     if isinstance(made, str):
-        require(name, made)
+        require(required_as or name, made)
     return made
 
 

@@ -53,13 +53,13 @@ def assemble(
     runs = tuple(_runs(work, events))
     uses = tuple(_asset_uses(work))
     entry = work.tree.entry
-    times = [time for span in spans for time in (span.start_ns, span.end_ns) if context.has_time(time)]
+    starts, ends = _times(spans)
     return Assembly(
         trace_id=entry.span.trace_id,
         run_id=entry.run_id,
         root_span_id=entry.span.span_id,
-        first_ns=min(times, default=0),
-        last_ns=max(times, default=0),
+        first_ns=min(starts + ends, default=0),
+        last_ns=max(starts + ends, default=0),
         stages=tuple(events),
         asset_uses=uses,
         findings=tuple(findings.of_trace(work.tree, work.notes)),
@@ -87,6 +87,10 @@ def _prepare(tree: Tree, options: AssemblyOptions) -> _Work:
 
 def _name_stages(work: _Work) -> None:
     """Stage id: what the span says, else the span id. Two of the same id in a trace cannot both keep it."""
+    if not any("id" in node.reading.identity for node in work.stages):
+        for node in work.stages:
+            node.stage_id = node.span.span_id
+        return
     # Derived stages have ids that follow from their span's: nobody else may claim one.
     taken = {f"{node.span.span_id}:{kind}" for node in work.tree.nodes for kind in roles.DERIVED_TYPES}
     for node in work.stages:
@@ -148,15 +152,15 @@ def _runs(work: _Work, events: Sequence[StageEvent]) -> Iterable[RunTrace]:
 
 
 def _run_trace(run_id: str, first: Node, events: Sequence[StageEvent], tree: Tree) -> RunTrace:
-    started, finished = _bounds([node.span for node in tree.nodes if node.run_id == run_id])
+    starts, ends = _times([node.span for node in tree.nodes if node.run_id == run_id])
     said = first.context
     return RunTrace(
         trace_id=first.span.trace_id,
         run_id=run_id,
         service=_text(first.span.resource.service) or "",
         name=_text(first.span.name) or "unknown",
-        started_ns=started,
-        finished_ns=finished,
+        started_ns=min(starts, default=0),
+        finished_ns=max(starts + ends, default=0),
         stages=len(events),
         errors=sum(event.status in {"error", "timeout"} for event in events),
         stage_types=tuple(sorted({event.stage_type for event in events})),
@@ -170,10 +174,10 @@ def _run_trace(run_id: str, first: Node, events: Sequence[StageEvent], tree: Tre
     )
 
 
-def _bounds(spans: Sequence[Span]) -> tuple[int, int]:
-    starts = [span.start_ns for span in spans if context.has_time(span.start_ns)]
-    ends = [span.end_ns for span in spans if context.has_time(span.end_ns)]
-    return min(starts, default=0), max(ends + starts, default=0)
+def _times(spans: Sequence[Span]) -> tuple[list[int], list[int]]:
+    """Starts and ends that can be; compared here, since a call for each would cost as much as the rest."""
+    starts = [span.start_ns for span in spans if 0 < span.start_ns < context.LATEST_NS]
+    return starts, [span.end_ns for span in spans if 0 < span.end_ns < context.LATEST_NS]
 
 
 def _text(value: Value) -> str | None:

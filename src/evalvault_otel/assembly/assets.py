@@ -11,6 +11,8 @@ from typing import Any
 from ..conventions import names
 from ..conventions.coerce import boolean, parse_json, text
 from ..conventions.evalvault import ASSET_EVENTS
+from ..conventions.openinference import REDACTED
+from ..conventions.tools import digest
 from ..model import Value
 from .nodes import Node
 
@@ -123,13 +125,27 @@ def _content(  # noqa: PLR0913, PLR0917 - the keys of an entry
 
 def by_convention(stage: Node, known: Iterable[Content]) -> Iterator[Content]:
     """Assets that a foreign convention named on the stage, unless it recorded that asset itself (`known`)."""
-    named = [entry for entry in _BY_CONVENTION if entry[1] in stage.fields]
-    if not named:
+    fields = stage.fields
+    named = [entry for entry in _BY_CONVENTION if entry[1] in fields]
+    if not named and "_tools" not in fields:
         return
     have = {(content.kind, content.name) for content in known}
+    tools = dict(fields.get("_tools", ()))
     for kind, name_field, version_field in named:
-        name = text(stage.fields[name_field])
+        name = text(fields[name_field])
         if name is None or (kind, name) in have or (kind == "model" and stage.stage_type not in _CALLS_MODEL):
             continue
-        version = text(stage.fields.get(version_field)) if version_field else None
-        yield Content(kind, name, version=version, origin="convention")
+        version = text(fields.get(version_field)) if version_field else None
+        made_of = _digest(fields.get("_template")) if kind == "prompt" else tools.pop(name, None)
+        yield Content(kind, name, version=version, digest=made_of, origin="convention")
+    for name, made_of in tools.items():
+        if ("tool", name) not in have:
+            yield Content("tool", name, digest=made_of, origin="convention", role=_OFFERED)
+
+
+def _digest(template: Value) -> str | None:
+    return digest(template) if template and template != REDACTED else None
+
+
+# A tool that the model could have called; whether it did is another stage.
+_OFFERED = "offered"

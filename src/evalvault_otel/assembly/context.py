@@ -29,7 +29,8 @@ _MAX_RUN_ID = 128
 SPAN: Final = "span"
 """Source of a run id that the span itself, or one above it, names."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LATEST_NS = 1 << 63  # in the year 2262: what a database holds in 64 bits with a sign
+LATEST_NS: Final = 1 << 63
+"""In the year 2262: what a database holds in 64 bits with a sign."""
 
 
 def resolve(tree: Tree, conflicts: list[str], options: AssemblyOptions = DEFAULT_OPTIONS) -> None:
@@ -37,12 +38,10 @@ def resolve(tree: Tree, conflicts: list[str], options: AssemblyOptions = DEFAULT
     agreed = _agreed(tree.nodes, conflicts)
     bases: dict[str, dict[str, Value]] = {}
     merged: dict[tuple[int, str], tuple[dict[str, Value], str]] = {}
-    inherited: dict[str, dict[str, Value]] = {}
     fallback = fallback_run(tree, options)
     for node in tree.nodes:
-        above = inherited[node.parent.span.span_id] if node.parent is not None else _NOTHING
-        own = {**above, **node.reading.context} if node.reading.context else above
-        inherited[node.span.span_id] = own
+        above = node.parent.inherited if node.parent is not None else _NOTHING
+        own = node.inherited = {**above, **node.reading.context} if node.reading.context else above
         resource = node.span.resource
         # Most nodes share what they inherit, so each mixture is made once.
         key = (id(own), resource.id)
@@ -117,4 +116,4 @@ def fallback_run(tree: Tree, options: AssemblyOptions = DEFAULT_OPTIONS) -> tupl
 
 def has_time(time_ns: int) -> bool:
     """Whether a time can be one: set, and before the year 2262."""
-    return 0 < time_ns < _LATEST_NS
+    return 0 < time_ns < LATEST_NS

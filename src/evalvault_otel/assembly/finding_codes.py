@@ -148,7 +148,8 @@ CODES: Final[dict[str, FindingMeaning]] = {
     ),
     "documents_without_ids": FindingMeaning(
         INFO,
-        "Documents of {stages} have no ids: recall and precision against relevant_doc_ids cannot be computed.",
+        "Documents of {stages} have no ids of their own: recall and precision against relevant_doc_ids cannot be "
+        "computed.",
         "Whether the right documents were found. Documents with content get an id made of it (`h:…`), so that equal "
         "ones are recognised within and between runs; the others have none.",
         "Give documents an id in the vector store (LangChain: `Document(id=…)` or a metadata key `id`, `doc_id` or "

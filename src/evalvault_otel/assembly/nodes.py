@@ -3,7 +3,7 @@
 Out goes a list in top-down order: a parent always stands before its children, siblings by start time, then span id.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -19,6 +19,7 @@ class Node:
 
     `stage_type` is None for a structural span. `wrapped_in` is the stage that this span merely repeats (a collapsed
     wrapper chain), `wrapped` are the spans that this stage stands for. `above` is the nearest stage-typed ancestor.
+    `inherited` is what it and the spans above it say for everything below, `context` all that holds for it.
     """
 
     span: Span
@@ -31,7 +32,8 @@ class Node:
     wrapped_in: "Node | None" = None
     wrapped: list["Node"] = field(default_factory=list)
     fields: dict[str, Value] = field(default_factory=dict)
-    context: dict[str, Value] = field(default_factory=dict)
+    inherited: Mapping[str, Value] = field(init=False)
+    context: Mapping[str, Value] = field(init=False)
     stage_id: str = ""
     run_id: str = ""
 
@@ -63,71 +65,68 @@ class Tree:
 def build(spans: Iterable[Span], conventions: Conventions = DEFAULT) -> Tree:
     """The tree of a trace's spans, the same for every order of the spans given. Needs at least one span."""
     by_id = {span.span_id: span for span in sorted(spans, key=_BY_START)}
-    parents = {key: span.parent_span_id for key, span in by_id.items() if span.parent_span_id in by_id}
-    top_down, cut_ids = _top_down(by_id, parents), list[str]()
-    if len(top_down) < len(by_id):  # no way leads from a top into a circle
-        cut_ids = _cut_cycles(by_id, parents)
-        top_down = _top_down(by_id, parents)
-    nodes: dict[str, Node] = {}
-    for span in top_down:
-        nodes[span.span_id] = _node(span, nodes.get(parents.get(span.span_id, "")), by_id, conventions)
-    ordered = list(nodes.values())
-    _withdraw_guesses(ordered)
-    tops = [node for node in ordered if node.parent is None]
-    roots = [node for node in tops if not _parent_id(node.span)]
-    return Tree(ordered, (roots or tops)[0], bool(roots), [nodes[span_id] for span_id in cut_ids])
+    # From here on spans are known by their place in this order: looking ids up again and again leaves the caches.
+    ordered = list(by_id.values())
+    places = {span_id: place for place, span_id in enumerate(by_id)}
+    above = [places.get(span.parent_span_id, _NOWHERE) for span in ordered]
+    top_down, cut = _top_down(above), list[int]()
+    if len(top_down) < len(ordered):  # no way leads from a top into a circle
+        cut = _cut_cycles(above)
+        top_down = _top_down(above)
+    nodes: list[Node | None] = [None] * len(ordered)
+    for place in top_down:
+        parent = nodes[above[place]] if above[place] != _NOWHERE else None
+        nodes[place] = _node(ordered[place], parent, conventions, lost=above[place] == _NOWHERE and place not in cut)
+    return _tree([node for place in top_down if (node := nodes[place])], [node for p in cut if (node := nodes[p])])
 
 
 _BY_START = attrgetter("start_ns", "span_id")
+_NOWHERE = -1
 
 
-def _parent_id(span: Span) -> str:
-    return "" if span.parent_span_id == NO_SPAN else span.parent_span_id
-
-
-def _top_down(by_id: dict[str, Span], parents: dict[str, str]) -> list[Span]:
-    """Spans that can be reached from a top: parents before children, siblings as in `by_id`."""
-    children: dict[str, list[str]] = {}
-    for key, parent in parents.items():
-        children.setdefault(parent, []).append(key)
-    stack = [key for key in reversed(by_id) if key not in parents]
+def _top_down(above: Sequence[int]) -> list[int]:
+    """Places that can be reached from a top: parents before children, siblings in their order."""
+    below: dict[int, list[int]] = {}
+    for place, parent in enumerate(above):
+        below.setdefault(parent, []).append(place)
+    stack = below.get(_NOWHERE, [])[::-1]
     found = []
     while stack:
-        key = stack.pop()
-        found.append(by_id[key])
-        if key in children:
-            stack += reversed(children[key])
+        place = stack.pop()
+        found.append(place)
+        if place in below:
+            stack += reversed(below[place])
     return found
 
 
-def _cut_cycles(by_id: dict[str, Span], parents: dict[str, str]) -> list[str]:
-    """Take a parent away from each cycle, that of its earliest span; ids of these spans."""
-    order = {key: position for position, key in enumerate(by_id)}
-    cut: list[str] = []
-    done: set[str] = set()
-    for start in by_id:
-        path: dict[str, None] = {}
-        key: str | None = start
-        while key is not None and key not in done and key not in path:
-            path[key] = None
-            key = parents.get(key)
-        if key is not None and key in path:
-            cycle = list(path)[list(path).index(key) :]
-            first = min(cycle, key=order.__getitem__)
-            del parents[first]
+def _cut_cycles(above: list[int]) -> list[int]:
+    """Take the parent away from the earliest span of each circle; the places of these spans."""
+    cut: list[int] = []
+    done: set[int] = set()
+    for start in range(len(above)):
+        path: dict[int, None] = {}
+        place = start
+        while place != _NOWHERE and place not in done and place not in path:
+            path[place] = None
+            place = above[place]
+        if place in path:
+            way = list(path)
+            first = min(way[way.index(place) :])
+            above[first] = _NOWHERE
             cut.append(first)
         done.update(path)
-    return sorted(cut, key=order.__getitem__)
+    return sorted(cut)
 
 
-def _node(span: Span, parent: Node | None, by_id: dict[str, Span], conventions: Conventions) -> Node:
-    parent_id = _parent_id(span)
-    reading = conventions.read(span, is_root=not parent_id)
+def _node(span: Span, parent: Node | None, conventions: Conventions, *, lost: bool) -> Node:
+    """The node of a span under that of its parent; `lost` says that a parent that the span names is not there."""
+    is_root = not span.parent_span_id or span.parent_span_id == NO_SPAN
+    reading = conventions.read(span, is_root=is_root)
     node = Node(
         span,
         reading,
         parent,
-        missing_parent=bool(parent_id) and parent_id not in by_id,
+        missing_parent=lost and not is_root,
         stage_type=reading.stage_type,
         type_source=reading.type_source,
         fields=reading.fields,
@@ -135,6 +134,13 @@ def _node(span: Span, parent: Node | None, by_id: dict[str, Span], conventions: 
     if parent is not None:
         node.above = parent if parent.stage_type is not None else parent.above
     return node
+
+
+def _tree(nodes: list[Node], cut: list[Node]) -> Tree:
+    _withdraw_guesses(nodes)
+    tops = [node for node in nodes if node.parent is None]
+    roots = [node for node in tops if node.span.parent_span_id in {"", NO_SPAN}]
+    return Tree(nodes, (roots or tops)[0], bool(roots), cut)
 
 
 def _withdraw_guesses(nodes: Sequence[Node]) -> None:

@@ -42,6 +42,7 @@ _NO_WORD = re.compile(r"[^a-z0-9]+")
 # gRPC, statuscodes.md: the two that are told apart.
 _GRPC_CODES = {1: "CANCELLED", 4: "DEADLINE_EXCEEDED"}
 _ERROR_KEYS = ("error.type", "rpc.response.status_code")
+_NO_ERRORS = frozenset({"skipped", "fallback", "cancelled"})
 _MAX_MESSAGE = 1000
 # What differs between two occurrences of one error: ids, numbers, quoted values, addresses.
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8}[0-9a-fA-F-]*\b|\d+(?:\.\d+)?|'[^']*'|\"[^\"]*\"|`[^`]*`")
@@ -74,7 +75,9 @@ def outcome(node: Node) -> Outcome:
     error_type, message = _error(node)
     if explicit is None and error_type:
         status = kind_of_error(error_type) or status
-    if status in {"skipped", "fallback", "cancelled"} and error_type is None:
+    if status == "skipped":
+        message = _text(node.reading.identity.get("skip_reason")) or message
+    if status in _NO_ERRORS and error_type is None:
         return Outcome(status, None, message)
     return Outcome(status, error_type, message, fingerprint(node, error_type, message))
 

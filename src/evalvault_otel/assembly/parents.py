@@ -13,6 +13,8 @@ def stage_parents(nodes: Sequence[Node], notes: list[Note]) -> dict[str, str | N
     An explicit parent may be a stage of another trace. Links that go round are cut above the topmost stage.
     """
     parents = {node.stage_id: _parent(node, notes) for node in nodes}
+    if not any("parent_id" in node.reading.identity for node in nodes):
+        return parents  # a tree, as the spans are
     done: set[str] = set()
     for node in nodes:
         path: dict[str, None] = {}

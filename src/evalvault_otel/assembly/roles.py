@@ -56,7 +56,8 @@ class Derived:
 def derived(tree: Tree, stages: Sequence[Node]) -> Iterator[Derived]:
     """The `input` and `system_prompt` that spans imply and no stage states."""
     types = {stage.stage_type for stage in stages}
-    if "input" not in types and tree.has_root:
+    # A trace that only embeds, as an index is built, asks nothing.
+    if "input" not in types and tree.has_root and tree.entry.stage_type != "embedding":
         query = question(visible(tree.entry.reading.identity.get("input"))) or text(tree.entry.fields.get("_question"))
         if query:
             yield Derived(tree.entry, "input", "rule:root_input", {"query": query})

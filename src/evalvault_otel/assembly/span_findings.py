@@ -11,14 +11,13 @@ from ..conventions.deprecated import DEPRECATED
 from ..conventions.openinference import REDACTED
 from ..model import STATUS_ERROR, Span, Value
 from . import losses
-from .context import has_time
+from .context import LATEST_NS, has_time
 from .finding_codes import CONTENT_SETTINGS
 from .nodes import Node
 
 Note = tuple[str, Node, dict[str, object]]
 
 _SAYS: Final = re.compile(r"(\S+) says ")
-_LATEST_NS: Final = 1 << 63
 _MS: Final = 1_000_000
 # SDKs in browsers and Node round to milliseconds, and processes of one host differ by less.
 _SKEW_NS: Final = 2 * _MS
@@ -40,7 +39,7 @@ def _of_places(nodes: Sequence[Node]) -> Iterator[Note]:
         span, parent = node.span, node.parent
         if span.dropped_attributes or span.dropped_events or span.dropped_links or node.missing_parent:
             yield from _missing(node)
-        if not 0 < span.start_ns <= span.end_ns < _LATEST_NS:
+        if not 0 < span.start_ns <= span.end_ns < LATEST_NS:
             yield "bad_time", node, {"detail": time_problem(node)}
         elif parent is not None and not parent.span.start_ns <= span.start_ns <= parent.span.end_ns:
             yield from _skewed(node, parent)
@@ -200,7 +199,8 @@ def _of_documents(node: Node) -> Iterator[Note]:
     ids = node.fields.get("doc_ids")
     if node.reading.explicit or not isinstance(ids, list) or not ids:
         return
-    if any(not isinstance(item, str) or item.startswith("h:") for item in ids):
+    # An id that several have is that of the source they come from.
+    if any(not isinstance(item, str) or item.startswith("h:") for item in ids) or len(set(ids)) < len(ids):
         yield "documents_without_ids", node, {}
     if "scores" not in node.fields and "distances" not in node.fields:
         yield "documents_without_scores", node, {}

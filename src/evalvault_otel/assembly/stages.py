@@ -9,20 +9,20 @@ from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
 from .attempts import Attempt, attempts
-from .context import SPAN, has_time
+from .context import LATEST_NS, SPAN, has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
 from .nodes import Node, Tree
 from .outcome import SUCCESS, Outcome, outcome
 from .parents import Note, stage_parents, within
 from .roles import Derived, derived
-from .span_findings import time_problem
 
 _Shared = dict[tuple[int, str, str], dict[str, Value]]
 
 # Usage counts on calls of a model, nowhere else; parents only repeat it. A plan may be the call of a decision model.
 _USAGE_TYPES = frozenset({"generation", "output", "embedding", "rerank", "route_plan"})
 _USAGE_FIELDS = {"tokens_in": integer, "tokens_out": integer, "tokens_used": integer, "cost_total": number}
+_USAGE_NAMES = frozenset(_USAGE_FIELDS)
 _METADATA = (
     *("test_case_id", "dataset_name", "dataset_version", "session_id", "user_id", "tenant_id", "run_parent_id"),
     "run_id_source",
@@ -72,11 +72,15 @@ def name_text(value: str) -> str:
 def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[str, timing.Interval]:
     """Intervals of all stages with a duration, linked as the stages are, with the critical path marked."""
     intervals = {
-        node.stage_id: timing.Interval(node.span.start_ns, node.span.end_ns) for node in nodes if not time_problem(node)
+        node.stage_id: timing.Interval(node.span.start_ns, node.span.end_ns)
+        for node in nodes
+        if 0 < node.span.start_ns <= node.span.end_ns < LATEST_NS
     }
     tops: list[timing.Interval] = []
     for stage_id, interval in intervals.items():
-        parent = within(stage_id, parents, intervals)
+        parent = parents.get(stage_id)
+        if parent is not None and parent not in intervals:
+            parent = within(parent, parents, intervals)
         (tops if parent is None else intervals[parent].children).append(interval)
     timing.mark_critical_path(tops)
     return intervals
@@ -87,6 +91,8 @@ def _usage(nodes: Sequence[Node], notes: list[Note]) -> dict[str, dict[str, floa
     counted: dict[str, dict[str, float | int | None]] = {}
     reported_below: set[int] = set()
     for node in reversed(nodes):  # children before parents
+        if _USAGE_NAMES.isdisjoint(node.fields):
+            continue
         said = {name: read(node.fields[name]) for name, read in _USAGE_FIELDS.items() if name in node.fields}
         if not any(value is not None for value in said.values()) or "_counted_before" in node.fields:
             continue

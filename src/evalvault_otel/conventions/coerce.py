@@ -104,7 +104,7 @@ def parse_json(value: Value) -> Any:
 _QUESTION_DEPTH = 4
 _QUESTION_KEYS = (
     *("query", "question", "input", "query_str", "query_bundle", "text", "prompt", "content", "value"),
-    *("inputs", "kwargs", "args"),
+    *("inputs", "kwargs", "args", "str_or_query_bundle"),
 )
 
 
@@ -119,6 +119,12 @@ def question(value: Value) -> str | None:
     return text(value) if not isinstance(value, list | dict) else _question_in(value, 0)
 
 
+def embedded(value: Value) -> str | None:
+    """The text that an embedding call was given; None where a payload names several, or names it in no known way."""
+    parsed = parse_json(value)
+    return question(value) if not isinstance(parsed, list | dict) else _question_in(parsed, 0)
+
+
 def _question_in(value: Any, depth: int) -> str | None:
     if depth > _QUESTION_DEPTH:
         return None
@@ -131,4 +137,6 @@ def _question_in(value: Any, depth: int) -> str | None:
             found = _question_in(value[key], depth + 1) if key in value else None
             if found:
                 return found
+        if all(isinstance(inner, Mapping) for inner in value.values()):  # the input of each component of a pipeline
+            return next(filter(None, (_question_in(inner, depth + 1) for inner in value.values())), None)
     return None

@@ -27,12 +27,18 @@ def from_documents(documents: Sequence[Value]) -> dict[str, Value]:
 
 
 def documents_in(value: Value) -> list[Value]:
-    """The list of documents in a payload: the list itself, or what a map calls documents, nodes or the like."""
+    """The list of documents in a payload: the list itself, or what a map calls documents, nodes or the like.
+
+    Traceloop writes the nodes of LlamaIndex as a list of JSON texts.
+    """
     found = parse_json(value)
     for _ in range(2):
         if isinstance(found, Mapping):
             found = next((found[key] for key in ("documents", "nodes", "results", "outputs") if key in found), None)
-    return found if isinstance(found, list) and any(isinstance(item, Mapping) for item in found) else []
+    if not isinstance(found, list):
+        return []
+    documents = [parse_json(item) if isinstance(item, str) and item[:1] == "{" else item for item in found]
+    return documents if any(isinstance(item, Mapping) for item in documents) else []
 
 
 def document_id(document: Mapping[str, Value]) -> str | None:

@@ -15,6 +15,7 @@ from .documents import documents_in, from_documents
 from .genai_events import EVENTS, INPUT, OUTPUT, event_content
 from .messages import from_input, from_output, messages_of
 from .rules import Dialect, Part, Rule, Typing
+from .tools import tools_of
 
 OPERATION: Final = "gen_ai.operation.name"
 _INSTRUCTIONS: Final = "gen_ai.system_instructions"
@@ -44,6 +45,12 @@ def _milliseconds(value: Value) -> float | int | None:
     return None if seconds is None else seconds * 1000
 
 
+def _model(value: Value) -> str | None:
+    """The name of a model; Traceloop says `unknown` where it knows none."""
+    found = text(value)
+    return None if found == "unknown" else found
+
+
 def _reasons(value: Value) -> str | None:
     """Why a call ended; of several choices each reason once."""
     items = value if isinstance(value, list) else [value]
@@ -53,7 +60,7 @@ def _reasons(value: Value) -> str | None:
 # field -> how to read it, and the keys that fill it, today's name first.
 _FIELDS: Final[tuple[tuple[str, Coerce, str], ...]] = (
     ("provider", text, "gen_ai.provider.name gen_ai.system"),
-    ("model_name", text, "gen_ai.response.model gen_ai.request.model llm.response.model llm.request.model"),
+    ("model_name", _model, "gen_ai.response.model gen_ai.request.model llm.response.model llm.request.model"),
     ("tokens_in", integer, "gen_ai.usage.input_tokens gen_ai.usage.prompt_tokens llm.usage.prompt_tokens"),
     ("tokens_out", integer, "gen_ai.usage.output_tokens gen_ai.usage.completion_tokens llm.usage.completion_tokens"),
     ("tokens_used", integer, "gen_ai.usage.total_tokens llm.usage.total_tokens"),
@@ -96,10 +103,9 @@ _FIELDS: Final[tuple[tuple[str, Coerce, str], ...]] = (
     ("_documents", anything, _DOCUMENTS),
     ("_records", anything, _RECORDS),
     ("_description", anything, "gen_ai.tool.description gen_ai.agent.description"),
-    ("_tool_schema", anything, "gen_ai.tool.definitions"),
 )
 _IDENTITY: Final[tuple[tuple[str, Coerce, str], ...]] = (
-    ("name", text, "gen_ai.agent.name gen_ai.workflow.name gen_ai.guardrail.component.name"),
+    ("name", text, "gen_ai.workflow.name gen_ai.guardrail.component.name"),
     ("input_messages", anything, f"{INPUT} {_INSTRUCTIONS}"),
     ("output_messages", anything, OUTPUT),
     ("input", anything, "gen_ai.tool.call.arguments gen_ai.prompt"),
@@ -113,6 +119,7 @@ def _rules() -> Iterator[Rule]:
     for part, table in tables:
         for name, coerce, keys in table:
             yield from (Rule(key, name, coerce, part) for key in keys.split())
+    yield Rule("gen_ai.tool.definitions", "_tools", tools_of, optional=True)
 
 
 _Items = dict[int, dict[str, Value]]
@@ -163,6 +170,14 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _stage_name(span_name: str, attributes: Attributes, stage_type: str) -> str | None:
+    """Spans are called `{operation} {what}`: model, data source, tool or agent. What follows is the stage's name."""
+    operation, _, what = span_name.partition(" ")
+    if what and operation == attributes.get(OPERATION):
+        return text(what)
+    return text(attributes.get("gen_ai.agent.name")) if stage_type == "agent" else None
+
+
 DIALECT: Dialect = Dialect(
     name="genai",
     typings=(Typing(OPERATION, types=_OPERATIONS),),
@@ -172,4 +187,5 @@ DIALECT: Dialect = Dialect(
     of_events=event_content,
     event_names=EVENTS,
     wrappers=_WRAPPERS,
+    stage_name=_stage_name,
 )

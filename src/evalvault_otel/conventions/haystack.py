@@ -125,15 +125,6 @@ def _visits(value: Value) -> int | None:
     return None if found is None else max(1, found)
 
 
-def _of_components(value: Value) -> Value:
-    """The question in the input of a pipeline, which has the input of each of its components; else the input."""
-    parsed = parse_json(value)
-    if not isinstance(parsed, Mapping) or question(dict(parsed)) is not None:
-        return value
-    inner = (question(dict(said)) for said in parsed.values() if isinstance(said, Mapping))
-    return next((found for found in inner if found), value)
-
-
 DIALECT: Dialect = Dialect(
     name="haystack",
     typings=(Typing(_TYPE, parse=_component),),
@@ -141,7 +132,7 @@ DIALECT: Dialect = Dialect(
         Rule("haystack.component.name", "name", text, Part.IDENTITY),
         Rule("haystack.component.visits", "attempt", _visits, Part.IDENTITY),
         Rule(_INPUT, "input", anything, Part.IDENTITY),
-        Rule("haystack.pipeline.input_data", "input", _of_components, Part.IDENTITY),
+        Rule("haystack.pipeline.input_data", "input", anything, Part.IDENTITY),
         Rule("haystack.agent.input", "input", anything, Part.IDENTITY),
         Rule(_OUTPUT, "output", anything, Part.IDENTITY),
         Rule(_STEP_INPUT, "input", anything, Part.IDENTITY),

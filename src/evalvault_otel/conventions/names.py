@@ -15,6 +15,8 @@ STAGE_ATTEMPT: Final = "evalvault.stage.attempt"
 """Which try it was, from 1."""
 STAGE_STATUS: Final = "evalvault.stage.status"
 """How the stage ended; else the status of the span."""
+STAGE_SKIP_REASON: Final = "evalvault.stage.skip.reason"
+"""Why the stage was left out; else the status message of the span."""
 STAGE_INDEX: Final = "evalvault.stage.index"
 """Order among parallel siblings."""
 STAGE_INPUT_URI: Final = "evalvault.stage.input.uri"
@@ -221,6 +223,7 @@ FILLS: Final[tuple[tuple[str, str, str, str], ...]] = (
     (STAGE_PARENT_ID, "identity", "parent_id", "text"),
     (STAGE_ATTEMPT, "identity", "attempt", "integer"),
     (STAGE_STATUS, "identity", "status", "text"),
+    (STAGE_SKIP_REASON, "identity", "skip_reason", "text"),
     (STAGE_INDEX, "identity", "index", "integer"),
     (STAGE_INPUT_URI, "identity", "input_uri", "text"),
     (STAGE_OUTPUT_URI, "identity", "output_uri", "text"),

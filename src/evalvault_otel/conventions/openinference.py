@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..model import Attributes, Value
-from .coerce import anything, integer, number, parse_json, question, text
-from .documents import document_id
+from .coerce import anything, embedded, integer, number, parse_json, question, text
+from .documents import document_id, documents_in
 from .rules import Correction, Dialect, Part, Rule, Typing, Unfold
+from .tools import tools_of
 
 REDACTED = "__REDACTED__"
 SPAN_KIND = "openinference.span.kind"
@@ -82,7 +83,7 @@ _RULES = (
     Rule("tool.id", "tool_call_id", text),
     Rule("tool.description", "_description", anything),
     Rule("tool.parameters", "_tool_parameters", anything),
-    Rule("tool.json_schema", "_tool_schema", anything),
+    Rule("tool.json_schema", "_tools", tools_of, optional=True),
 )
 
 _Items = dict[int, dict[str, Value]]
@@ -106,6 +107,8 @@ def _document_id(document: Mapping[str, Value]) -> str | None:
 def _ranked(items: _Items) -> dict[str, Value]:
     documents = _ordered(items)
     fields: dict[str, Value] = {"doc_ids": [_document_id(document) for document in documents]}
+    if any(fields["doc_ids"]) and not any("document.id" in document for document in documents):
+        fields["_without_ids"] = fields.pop("doc_ids")
     scores = [number(document.get("document.score")) for document in documents]
     if any(score is not None for score in scores):
         fields["scores"] = scores
@@ -160,6 +163,12 @@ def _completions(items: _Items) -> dict[str, Value]:
     return {"answer": said[-1]} if said and said[-1] else {}
 
 
+def _offered(items: _Items) -> dict[str, Value]:
+    """Tools that the model could call."""
+    found = tools_of([item.get("tool.json_schema", item) for item in _ordered(items)])
+    return {"_tools": found} if found else {}
+
+
 def _nothing(_: _Items) -> dict[str, Value]:
     return {}
 
@@ -199,7 +208,7 @@ _FLATTENED = {
     "output.documents.": _nothing,
     "llm.prompts.": _prompts,
     "llm.choices.": _completions,
-    "llm.tools.": _nothing,
+    "llm.tools.": _offered,
     **{prefix: _evaluations(name) for prefix, name in EVALUATIONS.items()},
     # Of the session, not of this span.
     "session.evaluations.": _nothing,
@@ -229,6 +238,17 @@ _CORRECTIONS = (
     ),
 )
 
+
+def _ids_in(payload: Value, guessed: list[str | None]) -> list[str | None]:
+    """Ids of documents that came without: the payload may have them (LangChain), else those of metadata or content."""
+    said = documents_in(visible(payload))
+    if len(said) != len(guessed):
+        return guessed
+    return [
+        (text(one.get("id")) if isinstance(one, dict) else None) or own for one, own in zip(said, guessed, strict=True)
+    ]
+
+
 _WITH_QUERY = frozenset({"retrieval", "rerank", "input", "query_rewrite", "embedding"})
 _WITH_ANSWER = frozenset({"generation", "output"})
 
@@ -237,13 +257,29 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
     """Query and answer from the payload where no attribute of their own says them; parameters out of their JSON."""
     found: dict[str, Value] = {}
     if stage_type in _WITH_QUERY and "query" not in fields:
-        found["query"] = question(visible(attributes.get("input.value"))) or text(fields.get("_question"))
-    if stage_type in _WITH_ANSWER and "answer" not in fields:
+        found["query"] = _query(visible(attributes.get("input.value")), stage_type, fields)
+    if stage_type in _WITH_ANSWER and "answer" not in fields and not _is_json(attributes.get("output.mime_type")):
         found["answer"] = text(visible(attributes.get("output.value")))
+    if "_without_ids" in fields:
+        found["doc_ids"] = _ids_in(attributes.get("output.value"), fields["_without_ids"])
     parameters = fields.get("_parameters")
     if isinstance(parameters, dict):
         found.update({key: number(parameters.get(key)) for key in _PARAMETERS})
+        if "model_name" not in fields:  # a call that failed says its model here alone
+            found["model_name"] = text(parameters.get("model")) or text(parameters.get("model_name"))
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _query(payload: Value, stage_type: str, fields: Mapping[str, Value]) -> str | None:
+    """What was asked; of an embedding the text, if it is one."""
+    if stage_type == "embedding":
+        return embedded(payload) if fields.get("batch_size", 1) == 1 else None
+    return question(payload) or text(fields.get("_question"))
+
+
+def _is_json(mime_type: Value) -> bool:
+    """Whether a payload is said to be JSON: of a model call that is what the library returned, not the answer."""
+    return isinstance(mime_type, str) and "json" in mime_type
 
 
 def visible(value: Value) -> Value:

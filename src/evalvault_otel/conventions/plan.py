@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..text import clean_text
 from .coerce import Coerce
-from .rules import Correction, Derive, Dialect, Part, Rule, Typing, Unfold
+from .rules import Correction, Derive, Dialect, Part, Rule, StageName, Typing, Unfold
 
 # Attributes that describe machinery, not the stage: kept in the archive, not copied to stages.
 _MACHINERY = (
@@ -31,19 +31,20 @@ class Plan:
     """What a set of attribute keys means.
 
     `single` are fields with one key: (key, field, how to read it, part), `several` those with more, best first.
-    `flat` are items of lists spread over keys: (list, index, rest of the key, key); `whole` are lists in one value.
+    `flat` are lists spread over keys: list -> index -> (rest of the key, key); `whole` are lists in one value.
     `others` are keys that no convention claims, with the name they have on the stage. `typings` are ranked.
     """
 
     typings: list[tuple[int, Typing]] = field(default_factory=list)
     single: list[tuple[str, str, Coerce, int]] = field(default_factory=list)
     several: list[tuple[str, int, list[Source]]] = field(default_factory=list)
-    flat: list[tuple[str, int, str, str]] = field(default_factory=list)
+    flat: dict[str, dict[int, list[tuple[str, str]]]] = field(default_factory=dict)
     whole: list[tuple[str, str]] = field(default_factory=list)
     others: list[tuple[str, str]] = field(default_factory=list)
     wrappers: list[tuple[str, frozenset[str], str]] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
     derives: list[Derive] = field(default_factory=list)
+    names: list[StageName] = field(default_factory=list)
     seen: tuple[str, ...] = ()
 
 
@@ -80,7 +81,8 @@ class Tables:
                     fields.setdefault(place, []).append((order, (key, rule.coerce, rank, _is_kept(rule))))
             elif (place_in_list := self._in_list(key)) is not None:
                 seen.add(self._lists[place_in_list[0]])
-                plan.flat.append(place_in_list)
+                prefix, index, rest = place_in_list
+                plan.flat.setdefault(prefix, {}).setdefault(index, []).append((rest, key))
             elif f"{key}." not in self._lists and not key.startswith((*self._prefixes, *_MACHINERY)):
                 plan.others.append((key, clean_text(key)))
             if (prefix := f"{key}.") in self._lists:
@@ -88,9 +90,11 @@ class Tables:
                 plan.whole.append((prefix, key))
         _add_fields(plan, fields)
         self._add_typings(plan, set(present), seen)
-        plan.derives = [d.derive for rank, d in enumerate(self._dialects) if rank in seen and d.derive]
+        speaking = [self._dialects[rank] for rank in sorted(seen)]
+        plan.derives = [dialect.derive for dialect in speaking if dialect.derive]
+        plan.names = [dialect.stage_name for dialect in speaking if dialect.stage_name]
         plan.corrections = [one for dialect in self._dialects for one in dialect.corrections if one.may_apply(present)]
-        plan.seen = tuple(self._dialects[rank].name for rank in sorted(seen))
+        plan.seen = tuple(dialect.name for dialect in speaking)
         return plan
 
     def _add_typings(self, plan: Plan, present: set[str], seen: set[int]) -> None:
@@ -110,7 +114,7 @@ class Tables:
         plan.typings.sort(key=lambda ranked: ranked[0])
         plan.others = [(key, name) for key, name in plan.others if key not in claimed]
 
-    def _in_list(self, key: str) -> tuple[str, int, str, str] | None:
+    def _in_list(self, key: str) -> tuple[str, int, str] | None:
         """The place of `retrieval.documents.3.document.id`: the fourth document of its list."""
         prefix = next((prefix for prefix in self._prefixes if key.startswith(prefix)), None)
         if prefix is None:
@@ -118,7 +122,7 @@ class Tables:
         index, _, rest = key.removeprefix(prefix).partition(".")
         if not index.isdecimal() or len(index) >= _INDEX_DIGITS:
             return None
-        return prefix, int(index), rest, key
+        return prefix, int(index), rest
 
 
 def _add_fields(plan: Plan, fields: dict[tuple[str, int], list[tuple[int, Source]]]) -> None:

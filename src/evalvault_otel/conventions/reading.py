@@ -20,7 +20,8 @@ from . import (
     traceloop,
     vercel,
 )
-from .coerce import Coerce, parse_json
+from .coerce import Coerce
+from .items import items_of
 from .plan import Plan, Source, Tables
 from .rules import STRUCTURAL, Correction, Dialect, Naming, Part, Typing
 from .user_rules import Said, UserRules
@@ -49,6 +50,7 @@ _MAX_NAMES = 4096
 _MAX_TEXT = 500
 _MAX_ITEMS = 32
 _MAX_SHOWN = 60
+_REDACTED = openinference.REDACTED
 _SCALARS = (bool, int, float)
 
 
@@ -122,9 +124,7 @@ class Conventions:
         elif reading.stage_type == STRUCTURAL:
             reading.stage_type = None
         if reading.stage_type is not None:
-            for derive in plan.derives:
-                for name, value in derive(attributes, reading.stage_type, reading.fields).items():
-                    reading.fields.setdefault(name, value)
+            _derive(span, attributes, plan, reading, reading.stage_type)
         return reading
 
     def _with_events(self, span: Span) -> Attributes:
@@ -170,18 +170,20 @@ class Conventions:
 
     def _name(self, span: Span) -> tuple[int, Naming] | None:
         key = (span.name, span.scope.name)
-        if key not in self._named:
+        try:
+            return self._named[key]
+        except KeyError:
             if len(self._named) >= _MAX_NAMES or len(span.name) > _MAX_TEXT:
                 self._named.clear()
             fitting = [ranked for ranked in self._namings if ranked[1].fits(*key)]
-            self._named[key] = min(fitting, key=lambda ranked: ranked[0], default=None)
-        return self._named[key]
+            found = self._named[key] = min(fitting, key=lambda ranked: ranked[0], default=None)
+            return found
 
     def _fill(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
         parts = (reading.fields, reading.context, reading.identity, reading.fields)
         for key, name, coerce, part in plan.single:
             value = attributes[key]
-            if value == openinference.REDACTED:
+            if value == _REDACTED:
                 reading.hidden.append(key)
                 continue
             coerced = coerce(value)
@@ -216,15 +218,26 @@ class Conventions:
 
     def _unfold(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
         """Lists that are spread over keys, and lists in one value, as fields."""
-        lists: dict[str, dict[int, dict[str, Value]]] = {}
-        for prefix, index, rest, key in plan.flat:
-            lists.setdefault(prefix, {}).setdefault(index, {})[rest] = attributes[key]
+        lists = {
+            prefix: {index: {rest: attributes[key] for rest, key in keys} for index, keys in items.items()}
+            for prefix, items in plan.flat.items()
+        }
         for prefix, key in plan.whole:
-            if prefix not in lists and (items := _items(attributes[key])):
+            if prefix not in lists and (items := items_of(attributes[key])):
                 lists[prefix] = items
         for prefix, items in lists.items():
             for name, value in self._tables.unfolds[prefix](items).items():
                 reading.fields.setdefault(name, value)
+
+
+def _derive(span: Span, attributes: Attributes, plan: Plan, reading: Reading, stage_type: str) -> None:
+    """What needs the type: the name of the stage where the span's name says more, and fields out of several keys."""
+    if plan.names and "name" not in reading.identity:
+        said = (name(span.name, attributes, stage_type) for name in plan.names)
+        reading.identity["name"] = next(filter(None, said), span.name)
+    for derive in plan.derives:
+        for name, value in derive(attributes, stage_type, reading.fields).items():
+            reading.fields.setdefault(name, value)
 
 
 def _corrected(
@@ -255,7 +268,7 @@ def _best(attributes: Attributes, name: str, sources: list[Source], reading: Rea
     unread: Value = None
     for key, coerce, rank, kept in sources:
         value = attributes[key]
-        if value == openinference.REDACTED:
+        if value == _REDACTED:
             reading.hidden.append(key)
             continue
         coerced = coerce(value)
@@ -298,29 +311,6 @@ def _guess(span: Span, attributes: Attributes, plan: Plan, reading: Reading, *, 
             if all(name in reading.fields for name in needed):
                 reading.stage_type, reading.type_source = stage_type, f"heuristic:has_{'_and_'.join(needed)}"
                 return
-
-
-def _items(value: Value) -> dict[int, dict[str, Value]]:
-    """A list of maps as the items of a flattened list."""
-    found = parse_json(value)
-    if not isinstance(found, list):
-        return {}
-    return {index: _flattened(item) for index, item in enumerate(found) if isinstance(item, dict)}
-
-
-def _flattened(item: Mapping[str, Value]) -> dict[str, Value]:
-    """`{"document": {"id": 1}}` as `{"document.id": 1}`; what is deeper than such lists ever are is left out."""
-    flat: dict[str, Value] = {}
-    stack: list[tuple[str, Value, int]] = [("", item, 0)]
-    while stack:
-        path, value, depth = stack.pop()
-        if isinstance(value, dict) and depth < _MAX_ITEMS:
-            stack += [(f"{path}.{key}" if path else key, inner, depth + 1) for key, inner in value.items()]
-        elif isinstance(value, list) and value and isinstance(value[0], dict) and depth < _MAX_ITEMS:
-            stack += [(f"{path}.{index}", inner, depth + 1) for index, inner in enumerate(value)]
-        else:
-            flat[path] = value
-    return flat
 
 
 def _is_short(value: Value) -> bool:

@@ -52,17 +52,18 @@ class Typing:
     parse: Callable[[str], str | None] | None = None
     weak: bool = False
     rule: str = ""
+    source: str = field(init=False, default="", compare=False)
+    """Why a stage has its type, if this one said so."""
+
+    def __post_init__(self) -> None:
+        """Worded once: it is asked for with every span."""
+        object.__setattr__(self, "source", f"{self.rule}:{self.key}" if self.rule else f"attribute:{self.key}")
 
     def stage_type(self, value: Value) -> str | None:
         """The stage type that the attribute's value means, or None."""
         if not isinstance(value, str):
             return None
         return self.parse(value) if self.parse else self.types.get(value.strip().lower())
-
-    @property
-    def source(self) -> str:
-        """Why a stage has its type, if this one said so."""
-        return f"{self.rule}:{self.key}" if self.rule else f"attribute:{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ class Dialect:
     items of one prefix into fields also reads the list as one value. `derive` may add fields that need several
     attributes and the type. `of_events` are attributes that events of the span, of these names, carry for it.
     `wrappers` are values of a key that say "some step": its name decides which (`heuristics`). `named_by` is where such
-    a step has its name.
+    a step has its name. `stage_name` finds the name of a stage, without what else the span's name says, where no
+    attribute has it.
     """
 
     name: str
@@ -144,11 +146,14 @@ class Dialect:
     named_by: str = ""
     namings: tuple[Naming, ...] = ()
     corrections: tuple[Correction, ...] = ()
+    stage_name: "StageName | None" = None
 
 
 # Items of a flattened list: index -> (rest of the key -> value), and the fields they make.
 Unfold = Callable[[dict[int, dict[str, Value]]], dict[str, Value]]
 # (attributes, stage type, fields so far) -> fields to add where missing.
 Derive = Callable[[Attributes, str, Mapping[str, Value]], dict[str, Value]]
+# (name of the span, attributes, stage type) -> name of the stage.
+StageName = Callable[[str, Attributes, str], str | None]
 # Events of a span -> attributes that it lacks.
 OfEvents = Callable[[Sequence[SpanEvent]], Mapping[str, Value]]

@@ -4,13 +4,15 @@ Model calls of its instrumentations carry GenAI attributes (`genai`). A `task` i
 Source: openllmetry, opentelemetry-semantic-conventions-ai and the instrumentations of LangChain and LlamaIndex.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..model import Attributes, SpanEvent, Value
-from .coerce import anything, integer, question, text
+from .coerce import anything, embedded, integer, question, text
 from .documents import documents_in, from_documents
-from .rules import Dialect, Part, Rule, Typing
+from .genai import OPERATION
+from .rules import Correction, Dialect, Part, Rule, Typing
 
 SPAN_KIND: Final = "traceloop.span.kind"
 _NAME: Final = "traceloop.entity.name"
@@ -18,7 +20,9 @@ _INPUT: Final = "traceloop.entity.input"
 _OUTPUT: Final = "traceloop.entity.output"
 _RESULTS: Final = "traceloop.results"
 
-_KINDS: Final = {"workflow": "workflow", "agent": "agent", "tool": "tool"}
+_KINDS: Final = {"agent": "agent", "tool": "tool"}
+# Says where a span stands, at the top, rather than what it does: any other convention knows better.
+_OUTERMOST: Final = {"workflow": "workflow"}
 _REQUESTS: Final = {
     "chat": "generation",
     "completion": "generation",
@@ -46,16 +50,30 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
         hits = fields.get("_hits")
         found = from_documents(hits if isinstance(hits, list) else documents_in(attributes.get(_OUTPUT)))
     if stage_type in {"retrieval", "rerank", "query_rewrite", "embedding"} and "query" not in fields:
-        query = question(attributes.get(_INPUT))
+        query = (embedded if stage_type == "embedding" else question)(attributes.get(_INPUT))
         if query:
             found["query"] = query
     return found
 
 
+# Its instrumentation of LangChain says `invoke_agent` of whatever is the outermost chain.
+_CORRECTIONS: Final = (
+    Correction(
+        "outermost_chain",
+        OPERATION,
+        re.compile(r"opentelemetry\.instrumentation\.langchain"),
+        said="agent",
+        meant="workflow",
+        name=re.compile(r"\.workflow$"),
+        having=(SPAN_KIND,),
+    ),
+)
+
 DIALECT: Dialect = Dialect(
     name="traceloop",
     typings=(
         Typing(SPAN_KIND, types=_KINDS),
+        Typing(SPAN_KIND, types=_OUTERMOST, weak=True),
         Typing("llm.request.type", types=_REQUESTS),
     ),
     rules=(
@@ -87,4 +105,5 @@ DIALECT: Dialect = Dialect(
     event_names=frozenset(_HITS),
     wrappers={SPAN_KIND: frozenset({"task", "unknown"})},
     named_by=_NAME,
+    corrections=_CORRECTIONS,
 )

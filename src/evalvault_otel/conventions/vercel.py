@@ -14,6 +14,7 @@ from .coerce import anything, integer, number, parse_json, question, text
 from .documents import document_id
 from .messages import from_input, messages_of
 from .rules import Dialect, Part, Rule, Typing
+from .tools import tools_of
 
 _MAX_READ: Final = 1000
 _MAX_JSON: Final = 64 * 1024
@@ -155,7 +156,7 @@ DIALECT: Dialect = Dialect(
         Rule("ai.response.toolCalls", "_tool_calls", anything),
         Rule("ai.response.reasoning", "_reasoning", anything),
         Rule("ai.response.providerMetadata", "_provider_metadata", anything),
-        Rule("ai.prompt.tools", "_tool_schema", anything),
+        Rule("ai.prompt.tools", "_tools", tools_of, optional=True),
         Rule("ai.schema", "_schema", anything),
         Rule(_GIVEN, "input", anything, Part.IDENTITY),
         Rule(_RANKING, "output", anything, Part.IDENTITY),

@@ -23,10 +23,15 @@ def run(server: Server, stop: threading.Event, ready: Callable[[], None]) -> Non
 def _tune_interpreter(db: str) -> None:
     """Fewer pauses for cycles, and shorter turns where a thread waits for another process.
 
-    A request makes a hundred thousand records, hardly any of them part of a cycle. The writer waits for PostgreSQL
-    hundreds of times in a commit, and would get the interpreter back up to 5 ms late each time; SQLite never waits.
+    The writer waits for PostgreSQL hundreds of times in a commit, and would get the interpreter back up to 5 ms late
+    each time; SQLite never waits.
     """
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD, 50, 1000)
+    collect_seldom()
     if db.startswith("postgres"):
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
+
+
+def collect_seldom() -> None:
+    """Look for cycles rarely: a request makes a hundred thousand records, hardly any of them part of one."""
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 50, 1000)
