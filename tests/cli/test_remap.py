@@ -90,6 +90,21 @@ def test_it_says_what_it_did_and_does_it_once(store: Store, db_url: str, rules: 
     assert (forced["traces"], forced["changed"], forced["complete"]) == (3, 0, True)
 
 
+def test_check_of_the_database_counts_what_is_to_be_remapped(
+    store: Store, db_url: str, rules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check() -> str:
+        words = [sys.executable, "-m", "evalvault_otel", "db", "check", "--db", db_url]
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    fill(store, 2)
+    assert "mapping" not in check()
+    monkeypatch.setenv("EVALVAULT_RULES", str(rules))
+    assert "2 traces made by another mapping than that of now: `evalvault-otel remap --all`\n" in check()
+    assert remap("--all", "--db", db_url).returncode == 0
+    assert "mapping" not in check()
+
+
 def test_it_takes_the_traces_of_a_run_or_since_a_time(store: Store, db_url: str, rules: Path) -> None:
     fill(store, 2, "one")
     fill(store, 1, "two")

@@ -8,7 +8,7 @@ import typer
 
 from ..analysis.figures import count, iso
 from ..errors import InvalidInput
-from ..settings import load
+from ..settings import Settings, load
 from ..store import Store, open_store
 from ..store.upkeep_records import Condition, Prunable, Schema
 from .options import AsJson, Db, reading_store
@@ -49,18 +49,28 @@ def check(
 
     Example: `evalvault-otel db check --db evalvault.db`
     """
-    url = load({"db": db}).db
-    store = open_store(url)
+    settings = load({"db": db})
+    store, database = open_store(settings.db), without_password(settings.db)
     schema = store.schema()
     condition = None if schema.problem else store.condition(thorough=not quick)
+    older = None if schema.problem or quick else _outdated(store, settings)
     problems = _problems(schema, condition)
     if as_json:
-        shown = {"database": without_password(url), "schema": schema, "condition": condition, "problems": problems}
-        print_json(shown)
+        shown = {"database": database, "schema": schema, "condition": condition, "older_mapping": older}
+        print_json({**shown, "problems": problems})
     else:
-        _print_check(without_password(url), schema, condition, problems)
+        _print_check(database, schema, condition, problems, older or 0)
     if problems:
         raise typer.Exit(1)
+
+
+def _outdated(store: Store, settings: Settings) -> int:
+    """How many traces another mapping made than this version has with the rules of now."""
+    from ..ingest.mapping import Mapping
+    from ..ingest.remap import outdated
+    from ..store.selecting import Selection
+
+    return store.selected(outdated(Selection(), Mapping.of(settings))).traces
 
 
 def _problems(schema: Schema, condition: Condition | None) -> list[str]:
@@ -71,7 +81,7 @@ def _problems(schema: Schema, condition: Condition | None) -> list[str]:
     return found
 
 
-def _print_check(database: str, schema: Schema, condition: Condition | None, problems: list[str]) -> None:
+def _print_check(database: str, schema: Schema, condition: Condition | None, problems: list[str], older: int) -> None:
     typer.echo(f"database {database}, tables of version {schema.version}")
     if condition is not None:
         lines = [(item.table, f"{item.rows:,}" if item.exact else f"about {item.rows:,}") for item in condition.tables]
@@ -79,6 +89,8 @@ def _print_check(database: str, schema: Schema, condition: Condition | None, pro
         since = f", the first since {iso(condition.oldest_waiting_ns)}" if condition.waiting else ""
         typer.echo(f"{condition.size_bytes / _MIB:.1f} MiB on disk")
         typer.echo(f"{count(condition.waiting, 'trace')} waiting for assembly{since}")
+    if older:
+        typer.echo(f"{count(older, 'trace')} made by another mapping than that of now: `evalvault-otel remap --all`")
     for problem in problems:
         typer.echo(f"problem: {problem}")
     if not problems:
