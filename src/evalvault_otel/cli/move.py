@@ -45,8 +45,10 @@ def import_(
     Example: `evalvault-otel import traces.jsonl archive-*.jsonl.gz`
     """
     from ..ingest.importing import Importer
+    from ..ingest.interpreter import collect_seldom
     from ..ingest.mapping import Mapping
 
+    collect_seldom()
     settings = load({"db": db, "rules": rules})
     mapping = Mapping.of(settings)
     _check(files)

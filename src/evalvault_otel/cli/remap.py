@@ -46,9 +46,11 @@ def remap(
 
     Example: `evalvault-otel remap --since 7d --dry-run`
     """
+    from ..ingest.interpreter import collect_seldom
     from ..ingest.mapping import Mapping
     from ..ingest.remap import outdated
 
+    collect_seldom()
     mapping = Mapping.of(load({"db": db, "rules": rules}))
     wanted = outdated(chosen(run, since, everything=everything), mapping, force=force)
     begun = time.monotonic()
