@@ -28,6 +28,8 @@ _MIGRATION_RETRY_S = 1.0
 # Of the time for a stop, what clients have for their answers; the rest is for what waits to be stored.
 _CLIENTS_SHARE = 0.5
 _LAST_WORDS_S = 0.5
+# What a listener may take beyond what it was given, before the stop goes on without it.
+_SLACK_S = 1.0
 
 
 def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorRegistry | None = None) -> "Server":
@@ -140,7 +142,11 @@ class Server:
         deadline = time.monotonic() + self.settings.shutdown_s
         self._stopping.set()
         self.receiver.refuse()
-        self.loop.run(self.frontend.stop(self.settings.shutdown_s * _CLIENTS_SHARE))
+        patience_s = self.settings.shutdown_s * _CLIENTS_SHARE
+        try:
+            self.loop.run(self.frontend.stop(patience_s), patience_s + _LAST_WORDS_S + _SLACK_S)
+        except TimeoutError:
+            _LOG.warning("some connections did not end in time: they are cut off")
         self.receiver.stop()
         self.ingestor.stop(max(0.0, deadline - time.monotonic()))
         self.assembler.stop(max(0.0, deadline - time.monotonic()))

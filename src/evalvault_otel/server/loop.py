@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_PATIENCE_S = 1.0
+
 
 class EventLoop:
     """An event loop that runs from the moment it is made. Use it from other threads."""
@@ -25,6 +27,6 @@ class EventLoop:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
     def close(self) -> None:
-        """End the loop; work under way is left where it is."""
+        """End the loop; work under way is left where it is. It returns within a second, even if the loop does not."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._thread.join(_PATIENCE_S)
