@@ -78,10 +78,13 @@ def test_all_commands_are_there() -> None:
         ("debug", "report"),
         ("demo",),
         ("doctor",),
+        ("export",),
+        ("import",),
         ("keys", "create"),
         ("keys", "list"),
         ("rejects",),
         ("rejects", "show"),
+        ("remap",),
         ("rules", "check"),
         ("rules", "example"),
         ("rules", "test"),
@@ -106,7 +109,9 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], flag: str
 OPTIONS = {"keys": "--file", "rules": "rules.yaml"}
 
 
-@pytest.mark.parametrize("path", [("runs",), ("trace",), ("stage", "summary"), ("debug", "report")], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [("runs",), ("trace",), ("stage", "summary"), ("debug", "report"), ("import",), ("remap",)], ids=" ".join
+)
 def test_every_command_that_prints_data_can_print_json(path: tuple[str, ...]) -> None:
     assert "--json" in CliRunner().invoke(app, [*path, "--help"]).output
 
