@@ -21,7 +21,7 @@ def test_work_that_takes_too_long_is_left_and_the_loop_ends() -> None:
 def test_a_loop_that_is_stuck_holds_nobody_up() -> None:
     loop, release = EventLoop(), threading.Event()
 
-    async def stuck() -> None:  # noqa: RUF029 - it runs in the loop
+    async def stuck() -> None:
         release.wait(30)
 
     begun = time.monotonic()
