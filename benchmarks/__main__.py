@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from . import assembly, encodings, ingest, kill, latency, overload, packages, queries, scale, startup, workers
+from . import assembly, encodings, ingest, kill, latency, overload, packages, queries, remap, scale, startup, workers
 from .figures import Figure, machine, markdown, placed, table
 from .options import Options
 
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Figure]]] = {
     "overload": overload.run,
     "kill": kill.run,
     "scale": scale.run,
+    "remap": remap.run,
     "packages": packages.run,
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from evalvault_otel.assembly import assemble
 from evalvault_otel.ingest.grouping import group
-from evalvault_otel.server.running import collect_seldom
+from evalvault_otel.ingest.interpreter import collect_seldom
 from evalvault_otel.store import rows
 from evalvault_otel.values import dumps
 from evalvault_otel.wire import protobuf

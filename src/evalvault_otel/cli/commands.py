@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import db, debug, demo, doctor, keys, look, rejects, rules, serve, stage
+from . import db, debug, demo, doctor, keys, look, move, rejects, remap, rules, serve, stage
 
 app = typer.Typer(
     name="evalvault-otel",
@@ -18,12 +18,15 @@ app = typer.Typer(
 app.command("serve", rich_help_panel="Run")(serve.serve)
 app.command("demo", rich_help_panel="Run")(demo.demo)
 app.add_typer(keys.app, rich_help_panel="Run")
+app.command("import", rich_help_panel="Move")(move.import_)
+app.command("export", rich_help_panel="Move")(move.export)
 app.command("runs", rich_help_panel="Look")(look.runs)
 app.command("trace", rich_help_panel="Look")(look.trace)
 app.add_typer(debug.app, rich_help_panel="Look")
 app.add_typer(stage.app, rich_help_panel="Look")
 app.add_typer(rejects.app, rich_help_panel="Look")
 app.command("doctor", rich_help_panel="Look after")(doctor.doctor)
+app.command("remap", rich_help_panel="Look after")(remap.remap)
 app.add_typer(rules.app, rich_help_panel="Look after")
 app.add_typer(db.app, rich_help_panel="Look after")
 

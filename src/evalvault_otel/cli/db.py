@@ -1,28 +1,24 @@
 """`db`: bring a database up to date, look whether it is in order, remove what is old."""
 
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Event
 from typing import Annotated, Any
 
 import typer
 
 from ..analysis.figures import count, iso
 from ..errors import InvalidInput
-from ..settings import load
+from ..settings import Settings, load
 from ..store import Store, open_store
 from ..store.upkeep_records import Condition, Prunable, Schema
 from .options import AsJson, Db, reading_store
 from .output import print_json, print_table, progress_bar
 from .serve import without_password
+from .stopping import STOPPED, stop_on_signals
 from .times import ago_ns, time_ns
 
 app = typer.Typer(name="db", help="Look after the database.", no_args_is_help=True)
 
-_STOPPED = 130
 _MIB = 1024 * 1024
 
 
@@ -53,18 +49,28 @@ def check(
 
     Example: `evalvault-otel db check --db evalvault.db`
     """
-    url = load({"db": db}).db
-    store = open_store(url)
+    settings = load({"db": db})
+    store, database = open_store(settings.db), without_password(settings.db)
     schema = store.schema()
     condition = None if schema.problem else store.condition(thorough=not quick)
+    older = None if schema.problem or quick else _outdated(store, settings)
     problems = _problems(schema, condition)
     if as_json:
-        shown = {"database": without_password(url), "schema": schema, "condition": condition, "problems": problems}
-        print_json(shown)
+        shown = {"database": database, "schema": schema, "condition": condition, "older_mapping": older}
+        print_json({**shown, "problems": problems})
     else:
-        _print_check(without_password(url), schema, condition, problems)
+        _print_check(database, schema, condition, problems, older or 0)
     if problems:
         raise typer.Exit(1)
+
+
+def _outdated(store: Store, settings: Settings) -> int:
+    """How many traces another mapping made than this version has with the rules of now."""
+    from ..ingest.mapping import Mapping
+    from ..ingest.remap import outdated
+    from ..store.selecting import Selection
+
+    return store.selected(outdated(Selection(), Mapping.of(settings))).traces
 
 
 def _problems(schema: Schema, condition: Condition | None) -> list[str]:
@@ -75,7 +81,7 @@ def _problems(schema: Schema, condition: Condition | None) -> list[str]:
     return found
 
 
-def _print_check(database: str, schema: Schema, condition: Condition | None, problems: list[str]) -> None:
+def _print_check(database: str, schema: Schema, condition: Condition | None, problems: list[str], older: int) -> None:
     typer.echo(f"database {database}, tables of version {schema.version}")
     if condition is not None:
         lines = [(item.table, f"{item.rows:,}" if item.exact else f"about {item.rows:,}") for item in condition.tables]
@@ -83,6 +89,8 @@ def _print_check(database: str, schema: Schema, condition: Condition | None, pro
         since = f", the first since {iso(condition.oldest_waiting_ns)}" if condition.waiting else ""
         typer.echo(f"{condition.size_bytes / _MIB:.1f} MiB on disk")
         typer.echo(f"{count(condition.waiting, 'trace')} waiting for assembly{since}")
+    if older:
+        typer.echo(f"{count(older, 'trace')} made by another mapping than that of now: `evalvault-otel remap --all`")
     for problem in problems:
         typer.echo(f"problem: {problem}")
     if not problems:
@@ -121,7 +129,7 @@ def prune(
         if not complete:
             typer.echo("stopped: run it again to go on")
     if not complete:
-        raise typer.Exit(_STOPPED)
+        raise typer.Exit(STOPPED)
 
 
 _NOUNS = {"trace": "trace", "span": "span", "stage_event": "stage", "run": "run", "reject": "reject"}
@@ -150,26 +158,9 @@ def _prune(store: Store, before_ns: int, at_most: int, expected: int) -> tuple[C
     from ..analysis.retention import prune as slices
 
     gone: Counter[str] = Counter()
-    with _stop_on_signals() as stop, progress_bar("removing traces", expected) as advance:
+    with stop_on_signals() as stop, progress_bar("removing traces", expected) as advance:
         for removed in slices(store, before_ns, at_most, stop):
             gone.update(removed.rows)
             advance(removed.traces)
         # The rejects come after the last trace.
         return gone, "reject" in gone
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
-    stop = Event()
-
-    def handle(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,6 +11,7 @@ import typer
 
 from ..analysis.figures import count
 from ..errors import InvalidInput, NotFound
+from ..settings import load
 from .options import AsJson, Db, reading_store
 from .output import print_json, print_table
 
@@ -131,25 +132,20 @@ def _read_trace(trace: str, db: str | None) -> "tuple[list[Span], list[LogEvent]
 
 
 def _read_file(path: Path) -> "tuple[list[Span], list[LogEvent]]":
-    """What a file of OTLP/JSON holds: one document, or one in each line, as the Collector's file exporter writes it."""
+    """What a file of OTLP/JSON holds, in any form that `import` takes."""
     from ..errors import Undecodable
-    from ..wire import logs_json, otlp_json
+    from ..wire.otlp_files import decode, documents
 
-    content = path.read_bytes()
-    try:
-        return otlp_json.decode(content).spans, []
-    except Undecodable as exc:
-        lines = [line for line in content.splitlines() if line.strip()]
-        if len(lines) < 2:  # noqa: PLR2004 - one line is the whole document
-            raise InvalidInput(f"{path}: {exc}") from exc
     spans: list[Span] = []
     logs: list[LogEvent] = []
-    for number, line in enumerate(lines, 1):
-        decode = logs_json.decode_logs if b'"resourceLogs"' in line else otlp_json.decode
-        try:
-            decoded = decode(line)
-        except Undecodable as exc:
-            raise InvalidInput(f"{path}:{number}: {exc}") from exc
-        spans += decoded.spans
-        logs += decoded.logs
+    with path.open("rb") as file:
+        for document in documents(file, load().max_request_bytes):
+            try:
+                decoded = decode(document.data)
+            except Undecodable as exc:
+                raise InvalidInput(f"{path}:{document.number}: {document.problem or exc}") from exc
+            spans += decoded.spans
+            logs += decoded.logs
+    if not spans:
+        raise InvalidInput(f"{path}: there are no spans in it")
     return spans, logs

@@ -5,18 +5,15 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from functools import partial
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from ..assembly import AssemblyOptions, assemble
-from ..conventions.rules_file import conventions_of
 from ..errors import SettingsError, Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
+from ..ingest.mapping import Mapping
 from ..settings import Settings, join_address, split_address
 from ..store import Pauses, RejectBounds, Store, open_store
-from ..store.base import Assemble
 from .api import create_api
 from .keys import Keys
 from .loop import EventLoop
@@ -50,22 +47,17 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
     store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
     registry = CollectorRegistry()
     telemetry = IngestTelemetry(registry)
-    assembling = _assemble(settings)
-    ingestor = Ingestor(store, settings, telemetry, assembling)
+    mapping = Mapping.of(settings)
+    ingestor = Ingestor(store, settings, telemetry, mapping)
     receiver = Receiver(ingestor, settings, telemetry, keys)
-    api = create_api(store, figures or registry, keys, conventions_of(settings.rules), AssemblyOptions.of(settings))
+    api = create_api(store, figures or registry, keys, mapping.conventions, mapping.options)
     loop = EventLoop()
     try:
         frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))
     except BaseException:
         loop.close()
         raise
-    return Server(settings, store, ingestor, Assembler(store, telemetry, assembling), receiver, loop, frontend)
-
-
-def _assemble(settings: Settings) -> Assemble:
-    """Assembly as the conventions, the rules and the choices of the settings have it."""
-    return partial(assemble, conventions=conventions_of(settings.rules), options=AssemblyOptions.of(settings))
+    return Server(settings, store, ingestor, Assembler(store, telemetry, mapping), receiver, loop, frontend)
 
 
 @dataclass(frozen=True, slots=True)

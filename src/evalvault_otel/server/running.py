@@ -1,13 +1,12 @@
 """A server in this process, from its start to its end."""
 
-import gc
 import sys
 import threading
 from collections.abc import Callable
 
+from ..ingest.interpreter import collect_seldom
 from .app import Server
 
-_GC_THRESHOLD = 500_000
 _SWITCH_INTERVAL_S = 0.001
 
 
@@ -29,9 +28,3 @@ def _tune_interpreter(db: str) -> None:
     collect_seldom()
     if db.startswith("postgres"):
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-
-
-def collect_seldom() -> None:
-    """Look for cycles rarely: a request makes a hundred thousand records, hardly any of them part of one."""
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD, 50, 1000)

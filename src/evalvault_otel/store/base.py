@@ -10,6 +10,8 @@ from typing import Protocol
 
 from ..model import Assembly, LogEvent, Reject, Span
 from .queries import Queries
+from .remap_records import Remapped
+from .selecting import Selecting
 from .upkeep_records import Condition, Prunable, Pruned, Schema
 
 Assemble = Callable[[Sequence[Span], Sequence[LogEvent]], Assembly]
@@ -70,7 +72,7 @@ class Upkeep(Protocol):
         """Remove the rejects received before that; how many went."""
 
 
-class Store(Queries, Upkeep, Protocol):
+class Store(Queries, Selecting, Upkeep, Protocol):
     """Durable home of spans and of all that is derived from them. Safe to call from many threads."""
 
     def migrate(self) -> int:
@@ -121,6 +123,17 @@ class Store(Queries, Upkeep, Protocol):
 
         Raises:
             Unavailable: the database cannot be reached.
+        """
+
+    def remap(self, trace_ids: Sequence[str], assemble: Assemble, now_ns: int, *, write: bool = True) -> Remapped:
+        """Replace everything derived from these traces by what `assemble` makes of them, in one transaction.
+
+        Traces that are marked for assembly are done with it. Spans may be added meanwhile, without waiting; then
+        `assemble` is called again for their trace. A trace that is gone, or has no spans, is left out; so is one whose
+        assembly raises. Without `write` nothing is replaced and the answer is the same.
+
+        Raises:
+            Unavailable: the database cannot be reached; every trace has all of its old rows or all of its new ones.
         """
 
     def spans(self, trace_id: str) -> list[Span]:

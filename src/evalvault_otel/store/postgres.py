@@ -27,6 +27,7 @@ from .base import Assemble, Written
 from .migrations import missing
 from .postgres_errors import repeated, translated
 from .rejecting import RejectBounds
+from .remap_records import Remapped
 from .rows import Table
 from .upkeep import SqlUpkeep
 from .writing import Assembling, Pauses
@@ -110,6 +111,12 @@ class PostgresStore(SqlUpkeep):
     def reassemble(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
         """See `Store.reassemble`."""
         return repeated(partial(super().reassemble, trace_id, assemble, now_ns))
+
+    def _replace_same(self, *args: Any) -> frozenset[str]:
+        return repeated(partial(super()._replace_same, *args))
+
+    def _remap_locked(self, *args: Any) -> Remapped:
+        return repeated(partial(super()._remap_locked, *args))
 
     def migrate(self) -> int:
         """See `Store.migrate`."""

@@ -6,6 +6,7 @@ because it moved to another run or changed, the row is made again from all trace
 """
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Protocol
 
 from ..model import Assembly, RunTrace
@@ -51,8 +52,9 @@ _MERGE = ",\n".join(
     )
 )
 
-_SAID = "SELECT run_id, service, started_ns, finished_ns, run_name, run_kind, dataset, dataset_version FROM run_trace"
-_SAID_BY_TRACE = f"{_SAID} WHERE trace_id = ?"
+_SAID = """
+SELECT trace_id, run_id, service, started_ns, finished_ns, run_name, run_kind, dataset, dataset_version FROM run_trace
+"""
 _TIMES = "SELECT min(started_ns), max(finished_ns) FROM run_trace WHERE run_id = ?"
 _LAST_WORD = """
 SELECT {column}, finished_ns, trace_id FROM run_trace WHERE run_id = ? AND {column} IS NOT NULL
@@ -68,24 +70,30 @@ def merge_new(tx: Writing, assemblies: Iterable[Assembly]) -> None:
         tx.merge(rows.RUN, found, _MERGE)
 
 
-def said_before(tx: Writing, trace_id: str) -> list[RunTrace]:
-    """What a trace says about its runs as it is stored now; only the fields that matter for runs are real."""
+def said_before(tx: Writing, of_these: str, traces: str) -> list[RunTrace]:
+    """What traces say about their runs as it is stored now; only the fields that matter for runs are real.
+
+    `of_these` is the condition over the list `traces`, as `of_listed_traces` has it.
+    """
     return [
         RunTrace(
             trace_id, run_id, service, "", started, finished, 0, 0, (),
             run_name=name, run_kind=kind, dataset=dataset, dataset_version=version,
         )
-        for run_id, service, started, finished, name, kind, dataset, version in tx.fetch(_SAID_BY_TRACE, (trace_id,))
+        for trace_id, run_id, service, started, finished, name, kind, dataset, version in tx.fetch(
+            f"{_SAID} WHERE {of_these}", (traces,)
+        )
     ]  # fmt: skip
 
 
 def replace(tx: Writing, before: Sequence[RunTrace], after: Sequence[RunTrace]) -> None:
-    """Runs of a trace that said `before` and says `after` now; its rows in `run_trace` are replaced already."""
-    said = {part.run_id: part for part in after}
-    taken_back = [part for part in before if not _covers(said.get(part.run_id), part)]
-    locks = [_neutral(part) for part in taken_back if part.run_id not in said]
+    """Runs of traces that said `before` and say `after` now; their rows in `run_trace` are replaced already."""
+    said = {(part.trace_id, part.run_id): part for part in after}
+    taken_back = [part for part in before if not _covers(said.get((part.trace_id, part.run_id)), part)]
+    still_said = {part.run_id for part in after}
+    locks = {part.run_id: _neutral(part) for part in taken_back if part.run_id not in still_said}
     # One statement for all, in run id order: every writer locks runs in this order.
-    merged = sorted([*run_rows(after), *locks])
+    merged = sorted([*run_rows(after), *locks.values()], key=itemgetter(0))
     if merged:
         tx.merge(rows.RUN, merged, _MERGE)
     for part in sorted(taken_back, key=lambda part: part.run_id):
@@ -130,7 +138,10 @@ def _covers(new: RunTrace | None, old: RunTrace) -> bool:
 
 def _take_back(tx: Writing, part: RunTrace) -> None:
     """Make again what the run, which is locked, has only from this trace; a run without traces goes."""
-    ((first, last, *speakers),) = tx.fetch(_EXTREMES, (part.run_id,))
+    found = tx.fetch(_EXTREMES, (part.run_id,))
+    if not found:  # another trace that left it before was its last
+        return
+    ((first, last, *speakers),) = found
     changes: dict[str, Any] = {}
     if part.started_ns <= first or part.finished_ns >= last:
         ((first, last),) = tx.fetch(_TIMES, (part.run_id,))

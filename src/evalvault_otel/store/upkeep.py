@@ -14,9 +14,11 @@ from ..errors import Unavailable
 from . import rejecting, rows
 from .migrations import scripts
 from .named_sql import statement
+from .remapping import SqlRemapping
 from .rows import Table
+from .selecting import SqlSelecting
 from .upkeep_records import Condition, Prunable, Pruned, Schema, TableRows
-from .writing import SqlStore, Transaction
+from .writing import Transaction
 
 PER_TRACE: Final[tuple[Table, ...]] = (rows.SPAN, rows.LOG_EVENT, *rows.DERIVED)
 """Tables whose rows belong to a trace and go with it. All have `trace_id`, and an index that begins with it."""
@@ -26,7 +28,7 @@ _MANY_ROWS: Final = 100_000
 _OTHERS: Final = (rows.TRACE, rows.RUN, rows.RESOURCE, rows.SCOPE, rows.ASSET, rows.REJECT)
 
 
-class SqlUpkeep(SqlStore):
+class SqlUpkeep(SqlRemapping, SqlSelecting):
     """`Upkeep` for every database. See `Upkeep` for what each method promises."""
 
     @abstractmethod

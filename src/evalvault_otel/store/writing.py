@@ -16,11 +16,12 @@ from typing import Any, Protocol
 from ..errors import Unavailable
 from ..model import Assembly, LogEvent, Reject, Resource, Scope, Span
 from . import rejecting, rows, runs
-from .archive import read_logs, read_spans
+from .archive import read_trace
 from .base import Assemble, TraceBatch, Written
 from .log_rows import log_row
 from .queries import SqlQueries
 from .rejecting import RejectBounds
+from .replacing import assembled_row, asset_rows, replace_derived
 from .rows import Table
 
 _MAX_KNOWN = 100_000
@@ -49,19 +50,6 @@ _MARK_TRACE = f"""
     dirty_since_ns = CASE WHEN {_HAS_SPANS} THEN {_SINCE} END,
     due_ns = CASE WHEN {_HAS_SPANS} THEN CASE WHEN {_LATEST} < {_NEXT} THEN {_LATEST} ELSE {_NEXT} END END,
     dirty = {_HAS_SPANS}
-"""
-
-_ASSEMBLED_TRACE = """
-    run_id = excluded.run_id,
-    root_span_id = excluded.root_span_id,
-    first_ns = excluded.first_ns,
-    last_ns = excluded.last_ns,
-    dirty = excluded.dirty,
-    dirty_since_ns = NULL,
-    due_ns = NULL,
-    assemblies = trace.assemblies + 1,
-    mapping_version = excluded.mapping_version,
-    assembled_ns = excluded.assembled_ns
 """
 
 # What every write that adds to a trace changes, and every assembly of it.
@@ -210,7 +198,7 @@ class SqlStore(SqlQueries):
 
     def _trace_row(self, batch: TraceBatch, received_ns: int) -> tuple[Any, ...]:
         if batch.assembly is not None:
-            return _assembled_row(batch.assembly, len(batch.spans), len(batch.logs), received_ns)
+            return assembled_row(batch.assembly, len(batch.spans), len(batch.logs), received_ns)
         if not batch.spans:
             return (batch.trace_id, *[None] * 4, 0, False, None, None, 0, None, None, received_ns, len(batch.logs))
         return self._mark_row(batch, len(batch.spans), len(batch.logs), received_ns)
@@ -237,12 +225,12 @@ class SqlStore(SqlQueries):
             seen = claim.reading.fetch(_IS_DIRTY, (trace_id,)) if claim else []
             if claim is None or not seen:
                 return False
-            assembly = _assembly_of(claim.reading, trace_id, assemble)
+            assembly = _assembly_of(claim.reading, self.dialect, trace_id, assemble)
             with claim.begin() as tx:
                 state = tx.lock_dirty(_IS_DIRTY, trace_id)
                 if state != seen:
                     return None if state else False
-                _replace_derived(tx, assembly, now_ns)
+                replace_derived(tx, self.dialect, [assembly], now_ns)
         return True
 
     def _reassemble_locked(self, trace_id: str, assemble: Assemble, now_ns: int) -> bool:
@@ -253,34 +241,24 @@ class SqlStore(SqlQueries):
             with claim.begin() as tx:
                 if not tx.lock_dirty(_IS_DIRTY, trace_id):
                     return False
-                _replace_derived(tx, _assembly_of(tx, trace_id, assemble), now_ns)
+                assembly = _assembly_of(tx, self.dialect, trace_id, assemble)
+                replace_derived(tx, self.dialect, [assembly], now_ns)
         return True
 
     def spans(self, trace_id: str) -> list[Span]:
         """See `Store.spans`."""
         with self._snapshot() as tx:
-            return read_spans(tx, trace_id)
+            return read_trace(tx, self.dialect, trace_id).spans
 
     def logs(self, trace_id: str) -> list[LogEvent]:
         """See `Store.logs`."""
         with self._snapshot() as tx:
-            return read_logs(tx, trace_id)
+            return read_trace(tx, self.dialect, trace_id).logs
 
 
-def _assembly_of(tx: Transaction, trace_id: str, assemble: Assemble) -> Assembly:
-    return assemble(read_spans(tx, trace_id), read_logs(tx, trace_id))
-
-
-def _replace_derived(tx: Transaction, assembly: Assembly, now_ns: int) -> None:
-    """Put an assembly in the place of what was derived from its trace before."""
-    before = runs.said_before(tx, assembly.trace_id)
-    for table in rows.DERIVED:
-        tx.execute(f"DELETE FROM {table.name} WHERE trace_id = ?", (assembly.trace_id,))  # noqa: S608 - our own names
-    tx.insert_missing(rows.ASSET, _asset_rows([assembly]))
-    for table, new_rows in rows.derived_rows([assembly]).items():
-        tx.insert(table, new_rows)
-    tx.merge(rows.TRACE, [_assembled_row(assembly, 0, 0, now_ns)], _ASSEMBLED_TRACE)
-    runs.replace(tx, before, assembly.runs)
+def _assembly_of(tx: Transaction, dialect: str, trace_id: str, assemble: Assemble) -> Assembly:
+    archived = read_trace(tx, dialect, trace_id)
+    return assemble(archived.spans, archived.logs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,20 +283,10 @@ def _dictionary_rows(traces: Sequence[TraceBatch], known: set[str]) -> dict[Tabl
         for item in made:
             resources[item.resource.id] = item.resource
             scopes[item.scope.id] = item.scope
-    assets = _asset_rows(batch.assembly for batch in traces if batch.assembly is not None)
+    assets = asset_rows(batch.assembly for batch in traces if batch.assembly is not None)
     found = {
         rows.RESOURCE: [rows.resource_row(resources[key]) for key in sorted(resources.keys() - known)],
         rows.SCOPE: [rows.scope_row(scopes[key]) for key in sorted(scopes.keys() - known)],
         rows.ASSET: [row for row in assets if row[0] not in known],
     }
     return {table: new_rows for table, new_rows in found.items() if new_rows}
-
-
-def _asset_rows(assemblies: Iterable[Assembly]) -> list[tuple[Any, ...]]:
-    found = {row[0]: row for assembly in assemblies for row in map(rows.asset_row, assembly.asset_uses)}
-    return [found[key] for key in sorted(found)]
-
-
-def _assembled_row(assembly: Assembly, span_count: int, log_count: int, now_ns: int) -> tuple[Any, ...]:
-    identity = (assembly.trace_id, assembly.run_id, assembly.root_span_id, assembly.first_ns, assembly.last_ns)
-    return (*identity, span_count, False, None, None, 1, assembly.mapping_version, now_ns, now_ns, log_count)

@@ -1,8 +1,12 @@
-"""Ids of resources and scopes (a hash of their content), and the rule for valid trace and span ids."""
+"""Ids of resources and scopes, and the rule for valid trace and span ids.
+
+An id is a hash of the content as it is stored, so that what comes out of the archive has the same id again.
+"""
 
 from typing import Final
 
 from ..model import Attributes, Resource, Scope
+from ..text import clean_text
 from ..values import content_id
 
 _NO_TRACE = "0" * 32
@@ -11,12 +15,12 @@ _NO_SPAN = "0" * 16
 
 def resource(attributes: Attributes, dropped: int, schema_url: str) -> Resource:
     """A resource with the id of its content."""
-    return Resource(content_id([attributes, dropped, schema_url]), attributes, dropped, schema_url)
+    return Resource(content_id([attributes, dropped, clean_text(schema_url)]), attributes, dropped, schema_url)
 
 
 def scope(name: str, version: str, attributes: Attributes, dropped: int, schema_url: str) -> Scope:
     """An instrumentation scope with the id of its content."""
-    content = [name, version, attributes, dropped, schema_url]
+    content = [clean_text(name), clean_text(version), attributes, dropped, clean_text(schema_url)]
     return Scope(content_id(content), name, version, attributes, dropped, schema_url)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ..model import Attributes, Span, SpanEvent, SpanLink, Value
+from ..model import Attributes, Resource, Scope, Span, SpanEvent, SpanLink, Value
 
 
 def encode(spans: Sequence[Span]) -> bytes:
@@ -18,29 +18,31 @@ def encode(spans: Sequence[Span]) -> bytes:
 
 
 def _encode_resource(spans: Sequence[Span]) -> dict[str, Any]:
-    resource = spans[0].resource
     return {
-        "resource": {
-            "attributes": _pairs(resource.attributes),
-            "droppedAttributesCount": resource.dropped_attributes,
-        },
-        "schemaUrl": resource.schema_url,
+        **resource_header(spans[0].resource),
         "scopeSpans": [_encode_scope(list(group)) for _, group in groupby(spans, key=lambda span: span.scope.id)],
     }
 
 
 def _encode_scope(spans: Sequence[Span]) -> dict[str, Any]:
-    scope = spans[0].scope
-    return {
-        "scope": {
-            "name": scope.name,
-            "version": scope.version,
-            "attributes": _pairs(scope.attributes),
-            "droppedAttributesCount": scope.dropped_attributes,
-        },
-        "schemaUrl": scope.schema_url,
-        "spans": [_encode_span(span) for span in spans],
+    return {**scope_header(spans[0].scope), "spans": [_encode_span(span) for span in spans]}
+
+
+def resource_header(resource: Resource) -> dict[str, Any]:
+    """What a group by resource says of itself."""
+    said = {"attributes": pairs(resource.attributes), "droppedAttributesCount": resource.dropped_attributes}
+    return {"resource": said, "schemaUrl": resource.schema_url}
+
+
+def scope_header(scope: Scope) -> dict[str, Any]:
+    """What a group by scope says of itself."""
+    said = {
+        "name": scope.name,
+        "version": scope.version,
+        "attributes": pairs(scope.attributes),
+        "droppedAttributesCount": scope.dropped_attributes,
     }
+    return {"scope": said, "schemaUrl": scope.schema_url}
 
 
 def _encode_span(span: Span) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def _encode_span(span: Span) -> dict[str, Any]:
         "kind": span.kind,
         "startTimeUnixNano": str(span.start_ns),
         "endTimeUnixNano": str(span.end_ns),
-        "attributes": _pairs(span.attributes),
+        "attributes": pairs(span.attributes),
         "droppedAttributesCount": span.dropped_attributes,
         "events": [_encode_event(event) for event in span.events],
         "droppedEventsCount": span.dropped_events,
@@ -68,7 +70,7 @@ def _encode_event(event: SpanEvent) -> dict[str, Any]:
     return {
         "timeUnixNano": str(event.time_ns),
         "name": event.name,
-        "attributes": _pairs(event.attributes),
+        "attributes": pairs(event.attributes),
         "droppedAttributesCount": event.dropped_attributes,
     }
 
@@ -78,17 +80,19 @@ def _encode_link(link: SpanLink) -> dict[str, Any]:
         "traceId": link.trace_id,
         "spanId": link.span_id,
         "traceState": link.trace_state,
-        "attributes": _pairs(link.attributes),
+        "attributes": pairs(link.attributes),
         "droppedAttributesCount": link.dropped_attributes,
         "flags": link.flags,
     }
 
 
-def _pairs(attributes: Attributes) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _any_value(value)} for key, value in attributes.items()]
+def pairs(attributes: Attributes) -> list[dict[str, Any]]:
+    """Attributes as a list of `KeyValue`."""
+    return [{"key": key, "value": any_value(value)} for key, value in attributes.items()]
 
 
-def _any_value(value: Value) -> dict[str, Any]:
+def any_value(value: Value) -> dict[str, Any]:
+    """A value as an `AnyValue`; None is the empty one."""
     match value:
         case bool():
             return {"boolValue": value}
@@ -101,9 +105,9 @@ def _any_value(value: Value) -> dict[str, Any]:
         case bytes():
             return {"bytesValue": base64.b64encode(value).decode()}
         case list():
-            return {"arrayValue": {"values": [_any_value(item) for item in value]}}
+            return {"arrayValue": {"values": [any_value(item) for item in value]}}
         case dict():
-            return {"kvlistValue": {"values": _pairs(value)}}
+            return {"kvlistValue": {"values": pairs(value)}}
     return {}
 
 

@@ -378,7 +378,9 @@ WHERE n.place <= :examples
 ORDER BY c.count DESC, c.code, c.severity, n.place
 
 -- name: rejects
-SELECT id, received_ns, transport, peer, signal, encoding, reason, count, size, substr(payload, 1, :head) AS payload
+-- SQLite has NULL for a part of nothing.
+SELECT id, received_ns, transport, peer, signal, encoding, reason, count, size,
+    COALESCE(substr(payload, 1, :head), payload) AS payload
 FROM reject
 WHERE id > 0
 AND id < :before_id -- if before_id
@@ -415,4 +417,25 @@ SELECT trace_id, span_count, received_ns FROM trace
 WHERE span_count > 0
 AND received_ns >= :since_ns -- if since_ns
 ORDER BY received_ns DESC, trace_id
+LIMIT :limit
+
+-- name: selection
+-- Traces of the archive. Assembled by another mapping, if one is given.
+FROM trace AS t WHERE t.span_count + t.log_count > 0
+AND t.trace_id = :trace_id -- if trace_id
+AND t.received_ns >= :since_ns -- if since_ns
+AND EXISTS (SELECT 1 FROM run_trace AS r WHERE r.trace_id = t.trace_id AND r.run_id = :run_id) -- if run_id
+AND t.assembled_ns IS NOT NULL AND t.span_count > 0 -- if assembled
+AND t.dirty -- if waiting
+AND COALESCE(t.mapping_version, '') <> :not_mapping -- if not_mapping
+
+-- name: selected
+SELECT count(*) AS traces, CAST(COALESCE(sum(t.span_count), 0) AS bigint) AS spans
+{selection}
+
+-- name: selected_page
+SELECT t.trace_id, t.span_count, t.log_count
+{selection}
+AND t.trace_id > :after -- if after
+ORDER BY t.trace_id
 LIMIT :limit

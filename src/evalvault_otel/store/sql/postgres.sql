@@ -50,5 +50,8 @@ trace_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(? AS jsonb))))
 -- name: of_listed_runs
 run_id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(? AS jsonb))))
 
+-- name: of_listed_ids
+id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(? AS jsonb))))
+
 -- name: for_update
 FOR UPDATE

@@ -49,6 +49,9 @@ trace_id IN (SELECT value FROM json_each(?))
 -- name: of_listed_runs
 run_id IN (SELECT value FROM json_each(?))
 
+-- name: of_listed_ids
+id IN (SELECT value FROM json_each(?))
+
 -- name: for_update
 -- A writing transaction has the whole file.
 

@@ -1,0 +1,202 @@
+"""`import` and `export`: traces from files and into files."""
+
+import gzip
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..analysis.figures import count
+from ..errors import InvalidInput, NotFound
+from ..settings import Settings, load
+from .options import AsJson, Db, reading_store, setting
+from .output import print_json, progress_bar
+from .remap import Everything, Since, chosen
+from .stopping import STOPPED, stop_on_signals
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from ..ingest.importing import Imported, Importer, Refused
+
+_REFUSED = 1
+_SHOWN = 20
+_KIB = 1024
+
+
+def import_(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of OTLP/JSON, - is standard input.")],
+    db: Db = None,
+    rules: Annotated[str | None, setting("rules")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that is refused.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Store traces and log events from files, as `serve` would have stored them. What is there is not stored again.
+
+    Takes OTLP/JSON lines (the Collector's file exporter, an SDK's) or one document; plain, .gz or .zst.
+    Exits with 1 when something was refused: `rejects` shows it.
+
+    Example: `evalvault-otel import traces.jsonl archive-*.jsonl.gz`
+    """
+    from ..ingest.importing import Importer
+    from ..ingest.interpreter import collect_seldom
+    from ..ingest.mapping import Mapping
+
+    collect_seldom()
+    settings = load({"db": db, "rules": rules})
+    mapping = Mapping.of(settings)
+    _check(files)
+    begun = time.monotonic()
+    told = _Told([], 0, 0)
+    with stop_on_signals() as stop:
+        with Importer(settings, mapping) as importer:
+            for file in files:
+                if not stop.is_set() and not (strict and told.refused):
+                    _import_file(importer, file, settings, told, stop, strict=strict, quiet=as_json)
+        failed = importer.assemble(mapping, stop)
+        stopped = stop.is_set()
+    _print(told, importer.imported(), failed, time.monotonic() - begun, as_json=as_json)
+    if stopped:
+        raise typer.Exit(STOPPED)
+    if told.refused or failed:
+        raise typer.Exit(_REFUSED)
+
+
+class _Told:
+    """What is told of an import in the end."""
+
+    def __init__(self, refused: "list[Refused]", files: int, documents: int) -> None:
+        self.refused = refused
+        self.files = files
+        self.documents = documents
+        self.not_shown = 0
+
+    def refuse(self, refused: "Refused", *, quiet: bool) -> None:
+        """Note a refusal; the first ones are shown at once."""
+        if len(self.refused) < _SHOWN:
+            self.refused.append(refused)
+            if not quiet:
+                sys.stderr.write(f"{refused.file}:{refused.line}: {refused.reason}\n")
+        else:
+            self.not_shown += 1
+
+
+def _check(files: list[str]) -> None:
+    """Say what is not there before anything is stored.
+
+    Raises:
+        InvalidInput: a file is not there.
+    """
+    for file in files:
+        if file != "-" and not Path(file).is_file():
+            raise InvalidInput(f"there is no file {file}")
+
+
+def _import_file(
+    importer: "Importer", file: str, settings: Settings, told: _Told, stop: "Event", *, strict: bool, quiet: bool
+) -> None:
+    from ..wire.otlp_files import documents
+
+    told.files += 1
+    with _opened(file) as (opened, size), progress_bar(f"importing {file} (KiB)", size // _KIB) as advance:
+        shown = 0
+        for refused in importer.add(file, documents(opened, settings.max_request_bytes), stop, strict=strict):
+            if refused is not None:
+                told.refuse(refused, quiet=quiet)
+                continue
+            told.documents += 1
+            if size:
+                read = opened.tell() // _KIB
+                advance(read - shown)
+                shown = read
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[tuple[BufferedReader, int]]:
+    """A file to read and its size, 0 if that is not known."""
+    if file == "-":
+        yield sys.stdin.buffer, 0  # type: ignore[misc]  # it is one
+        return
+    with Path(file).open("rb") as opened:
+        yield opened, os.fstat(opened.fileno()).st_size
+
+
+def _print(told: _Told, imported: "Imported", failed: list[str], seconds: float, *, as_json: bool) -> None:
+    if as_json:
+        figures = {name: getattr(imported, name) for name in imported.__dataclass_fields__}
+        said = {"files": told.files, "lines": told.documents, **figures, "failed": failed}
+        print_json({**said, "refused": told.refused, "seconds": round(seconds, 3)})
+        return
+    if told.not_shown:
+        sys.stderr.write(f"… and {told.not_shown:,} more lines: see `evalvault-otel rejects`\n")
+    new = f"{count(imported.spans, 'span')} and {count(imported.logs, 'log event')} stored"
+    rest = {"there already": imported.duplicates, "of no use here": imported.others, "rejected": imported.rejected}
+    more = "".join(f", {number:,} {what}" for what, number in rest.items() if number)
+    lines = f"{count(told.documents, 'line')} of {count(told.files, 'file')}"
+    typer.echo(f"{lines} in {seconds:.1f} s: {new} in {count(imported.traces, 'trace')}{more}")
+    if imported.conflicts:
+        typer.echo(f"{count(imported.conflicts, 'span')} differ from what was stored before; the first stays")
+    if failed:
+        typer.echo(f"{count(len(failed), 'trace')} could not be assembled: see the log above")
+
+
+def export(
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run id; or use --trace, --since or --all.")
+    ] = None,
+    db: Db = None,
+    form: Annotated[
+        Literal["otlp", "jsonl"],
+        typer.Option("--format", "-f", help="otlp: all that was received; jsonl: the stages, a StageEvent in a line."),
+    ] = "otlp",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; compressed if it ends in .gz.")] = None,
+    trace: Annotated[str | None, typer.Option("--trace", help="Only this trace.")] = None,
+    since: Since = None,
+    everything: Everything = False,
+) -> None:
+    """Write traces as lines of JSON: `otlp` can be imported again and gives the same stages.
+
+    Example: `evalvault-otel export nightly-42 --format otlp -o nightly-42.jsonl.gz`
+    """
+    from ..analysis.exporting import FORMATS
+
+    wanted = chosen(run, since, trace and trace.strip().lower(), everything=everything)
+    store = reading_store(db)
+    expected = store.selected(wanted).traces
+    if not expected:
+        raise NotFound("no trace found: `evalvault-otel runs` lists the runs")
+    written = 0
+    with _written(output) as write, progress_bar("exporting traces", expected) as advance:
+        for traces, lines in FORMATS[form](store, wanted):
+            for line in lines:
+                write(line + b"\n")
+            written += traces
+            advance(traces)
+    if output is not None:
+        sys.stderr.write(f"{count(written, 'trace')} written to {output}\n")
+
+
+@contextmanager
+def _written(path: Path | None) -> Iterator[Callable[[bytes], object]]:
+    """A function that writes. A file gets its name when it is complete."""
+    if path is None:
+        try:
+            yield sys.stdout.buffer.write
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Whoever reads has enough, as `head` has. What is left is not to be tried again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") if path.suffix != ".gz" else gzip.open(part, "wb") as file:
+            yield file.write
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

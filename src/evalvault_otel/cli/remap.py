@@ -1,0 +1,112 @@
+"""`remap`: the current mapping over traces that an older one made."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..analysis.figures import count
+from ..errors import InvalidInput
+from ..settings import load
+from ..store.remap_records import Remapped
+from .options import AsJson, Db, reading_store, setting
+from .output import print_json, progress_bar
+from .stopping import STOPPED, stop_on_signals
+from .times import since_ns
+
+if TYPE_CHECKING:
+    from ..ingest.mapping import Mapping
+    from ..store import Store
+    from ..store.selecting import Selection
+
+_FAILED = 1
+_SHOWN = 3
+
+OfRun = Annotated[str | None, typer.Option("--run", help="Only traces that belong to this run now.")]
+Since = Annotated[
+    str | None, typer.Option(help="Only traces of which something came since then: 90m, 12h, 30d, or a date.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="All traces.")]
+
+
+def remap(
+    db: Db = None,
+    run: OfRun = None,
+    since: Since = None,
+    everything: Everything = False,
+    rules: Annotated[str | None, setting("rules")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also traces that this mapping made.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the stages of traces anew, with the conventions of this version and the rules of now. A server may go on.
+
+    Traces that this mapping made already are left out, so a call that was stopped, or killed, is simply repeated.
+
+    Example: `evalvault-otel remap --since 7d --dry-run`
+    """
+    from ..ingest.interpreter import collect_seldom
+    from ..ingest.mapping import Mapping
+    from ..ingest.remap import outdated
+
+    collect_seldom()
+    mapping = Mapping.of(load({"db": db, "rules": rules}))
+    wanted = outdated(chosen(run, since, everything=everything), mapping, force=force)
+    begun = time.monotonic()
+    done, complete = _remap(reading_store(db), wanted, mapping, write=not dry_run)
+    seconds = round(time.monotonic() - begun, 3)
+    if as_json:
+        print_json(_told(done, mapping.version, seconds, complete=complete, dry_run=dry_run))
+    else:
+        _say(done, mapping.version, seconds, dry_run=dry_run)
+    if not complete:
+        if not as_json:
+            typer.echo("stopped: run it again to go on")
+        raise typer.Exit(STOPPED)
+    if done.failed:
+        raise typer.Exit(_FAILED)
+
+
+def chosen(run: str | None, since: str | None, trace: str | None = None, *, everything: bool) -> "Selection":
+    """The traces that options ask for.
+
+    Raises:
+        InvalidInput: they ask for nothing, or for all and for some.
+    """
+    from ..store.selecting import Selection
+
+    some = any(option is not None for option in (run, since, trace))
+    if some == everything:
+        raise InvalidInput("say which traces: a run, --since 7d, or --all")
+    return Selection(trace, run, None if since is None else since_ns(since, time.time_ns()))
+
+
+def _remap(store: "Store", wanted: "Selection", mapping: "Mapping", *, write: bool) -> tuple[Remapped, bool]:
+    """What became of the traces, and whether none is left."""
+    from ..ingest.remap import remap as batches
+
+    done = Remapped()
+    expected = store.selected(wanted).traces
+    with stop_on_signals() as stop, progress_bar("remapping traces", expected) as advance:
+        for traces, remapped in batches(store, wanted, mapping, stop, write=write):
+            done += remapped
+            advance(traces)
+        return done, not stop.is_set()
+
+
+def _told(done: Remapped, version: str, seconds: float, *, complete: bool, dry_run: bool) -> dict[str, Any]:
+    said = {"traces": done.traces, "spans": done.spans, "changed": done.changed, "retyped_stages": done.retyped}
+    about = {"failed": done.failed, "mapping_version": version, "seconds": seconds}
+    return {**said, **about, "complete": complete, "dry_run": dry_run}
+
+
+def _say(done: Remapped, version: str, seconds: float, *, dry_run: bool) -> None:
+    begin = "would remap" if dry_run else "remapped"
+    typer.echo(
+        f"{begin} {count(done.traces, 'trace')} with {count(done.spans, 'span')} to mapping {version} "
+        f"in {seconds:.1f} s: {done.changed:,} changed, {count(done.retyped, 'stage')} of another type"
+    )
+    if done.failed:
+        shown = ", ".join(done.failed[:_SHOWN]) + (", …" if len(done.failed) > _SHOWN else "")
+        sys.stderr.write(f"{count(len(done.failed), 'trace')} could not be assembled and stay as they were: {shown}\n")
