@@ -1,5 +1,6 @@
 """The `evalvault.*` registry: every attribute fills its field, and values of other types are read or kept."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 import pytest
@@ -73,7 +74,7 @@ def _read(**attributes: Value) -> Reading:
     )
 
 
-def _part(reading: Reading, part: Part) -> dict[str, Value]:
+def _part(reading: Reading, part: Part) -> Mapping[str, Value]:
     return {Part.IDENTITY: reading.identity, Part.CONTEXT: reading.context, Part.FIELD: reading.fields}[part]
 
 

@@ -112,7 +112,7 @@ TABLE: list[tuple[str, Value, dict[str, Value]]] = [
 def test_the_attribute_fills_its_field(key: str, value: Value, expected: dict[str, Value]) -> None:
     reading = _read({key: value})
 
-    assert exact(reading.identity | reading.context | reading.fields) == exact(expected)
+    assert exact({**reading.identity, **reading.context, **reading.fields}) == exact(expected)
     assert reading.others == {}
 
 
@@ -120,7 +120,7 @@ def test_the_attribute_fills_its_field(key: str, value: Value, expected: dict[st
 def test_a_hidden_value_counts_as_absent(key: str) -> None:
     reading = _read({key: REDACTED})
 
-    assert reading.identity | reading.context | reading.fields == {}
+    assert {**reading.identity, **reading.context, **reading.fields} == {}
 
 
 def test_the_table_above_is_the_whole_dialect() -> None:
@@ -148,7 +148,7 @@ def test_our_own_attributes_win_field_by_field() -> None:
 
     assert (reading.stage_type, reading.type_source) == ("rerank", "attribute:evalvault.stage.type")
     assert reading.fields == {"tokens_in": 10, "tokens_out": 2, "doc_ids": ["ours"]}
-    assert reading.conflicts == [
+    assert list(reading.conflicts) == [
         "evalvault.stage.type says rerank, openinference.span.kind says retrieval; the first wins",
         "evalvault.usage.input_tokens says 10, llm.token_count.prompt says 1 for tokens_in; the first wins",
     ]

@@ -185,7 +185,7 @@ def test_a_rule_wins_over_conventions_without_a_finding() -> None:
     said = {"openinference.span.kind": "RETRIEVER", "llm.model_name": "gpt", "my.model": "ours"}
     reading = read(rules(text), said)
 
-    assert (reading.stage_type, reading.conflicts, reading.explicit) == ("rerank", [], False)
+    assert (reading.stage_type, reading.conflicts, reading.explicit) == ("rerank", (), False)
     assert reading.fields["model_name"] == "ours"
 
 
@@ -195,7 +195,7 @@ def test_our_own_attributes_win_over_a_rule_with_a_finding_about_the_type() -> N
     reading = read(rules(text), said)
 
     assert (reading.stage_type, reading.fields["query"], reading.context["run_id"]) == ("retrieval", "ours", "r")
-    assert reading.conflicts == [
+    assert list(reading.conflicts) == [
         "evalvault.stage.type says retrieval, user_rule:it:span.name says rerank; the first wins"
     ]
     assert reading.explicit

@@ -54,6 +54,9 @@ _REDACTED = openinference.REDACTED
 _SCALARS = (bool, int, float)
 
 
+_NOTHING: Mapping[str, Value] = {}
+
+
 @dataclass(slots=True)
 class Reading:
     """What the conventions say of one span.
@@ -68,12 +71,13 @@ class Reading:
     type_source: str
     explicit: bool
     conventions: tuple[str, ...] = ()
-    conflicts: list[str] = field(default_factory=list)
-    hidden: list[str] = field(default_factory=list)
+    conflicts: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
     fields: dict[str, Value] = field(default_factory=dict)
-    context: dict[str, Value] = field(default_factory=dict)
     identity: dict[str, Value] = field(default_factory=dict)
-    others: dict[str, Value] = field(default_factory=dict)
+    # Most spans have none of these: one empty mapping for all.
+    context: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
+    others: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
 
 
 _EXPLICIT = f"attribute:{evalvault.STAGE_TYPE}"
@@ -166,7 +170,8 @@ class Conventions:
             same = _SAME_AS.get(stage_type, (stage_type,))
             differing = [f"{one.key} says {said}" for _, said, one in found[1:] if said not in same and not one.weak]
             if differing and not typing.weak:
-                reading.conflicts.append(f"{typing.key} says {stage_type}, {', '.join(differing)}; the first wins")
+                said = f"{typing.key} says {stage_type}, {', '.join(differing)}; the first wins"
+                reading.conflicts = (*reading.conflicts, said)
 
     def _name(self, span: Span) -> tuple[int, Naming] | None:
         key = (span.name, span.scope.name)
@@ -180,11 +185,12 @@ class Conventions:
             return found
 
     def _fill(self, attributes: Attributes, plan: Plan, reading: Reading) -> None:
-        parts = (reading.fields, reading.context, reading.identity, reading.fields)
+        context: dict[str, Value] = {}
+        parts = (reading.fields, context, reading.identity, reading.fields)
         for key, name, coerce, part in plan.single:
             value = attributes[key]
             if value == _REDACTED:
-                reading.hidden.append(key)
+                reading.hidden = (*reading.hidden, key)
                 continue
             coerced = coerce(value)
             if coerced is None:
@@ -197,6 +203,8 @@ class Conventions:
             found = _best(attributes, name, sources, reading)
             if found is not None:
                 parts[part][name] = found
+        if context:
+            reading.context = context
         if plan.others:
             reading.others = {name: attributes[key] for key, name in plan.others if _is_short(attributes[key])}
         if plan.flat or plan.whole:
@@ -211,7 +219,8 @@ class Conventions:
         self._fill(attributes, plan, reading)
         if said is not None:
             reading.conventions = (*reading.conventions, "user_rules")
-            parts = {Part.FIELD: reading.fields, Part.CONTEXT: reading.context, Part.IDENTITY: reading.identity}
+            context = reading.context = dict(reading.context)
+            parts = {Part.FIELD: reading.fields, Part.CONTEXT: context, Part.IDENTITY: reading.identity}
             for (part, name), value in said.values.items():
                 parts[part][name] = value
             reading.others = {key: value for key, value in reading.others.items() if key not in said.claimed}
@@ -255,11 +264,10 @@ def _overrule(said: Said, reading: Reading) -> None:
     """A rule decides, so that what other conventions say is no conflict; only `evalvault.stage.type` stands above."""
     stage_type = said.stage_type or STRUCTURAL
     if not reading.explicit:
-        reading.stage_type, reading.type_source, reading.conflicts = stage_type, said.source, []
+        reading.stage_type, reading.type_source, reading.conflicts = stage_type, said.source, ()
     elif reading.stage_type != stage_type:
-        reading.conflicts.append(
-            f"{evalvault.STAGE_TYPE} says {reading.stage_type}, {said.source} says {stage_type}; the first wins"
-        )
+        found = f"{evalvault.STAGE_TYPE} says {reading.stage_type}, {said.source} says {stage_type}; the first wins"
+        reading.conflicts = (*reading.conflicts, found)
 
 
 def _best(attributes: Attributes, name: str, sources: list[Source], reading: Reading) -> Value:
@@ -269,7 +277,7 @@ def _best(attributes: Attributes, name: str, sources: list[Source], reading: Rea
     for key, coerce, rank, kept in sources:
         value = attributes[key]
         if value == _REDACTED:
-            reading.hidden.append(key)
+            reading.hidden = (*reading.hidden, key)
             continue
         coerced = coerce(value)
         if coerced is None:
@@ -277,10 +285,8 @@ def _best(attributes: Attributes, name: str, sources: list[Source], reading: Rea
         elif found is None:
             found = (key, coerced, rank)
         elif rank != found[2] and name[0] != "_" and name not in _VARIES and _differ(found[1], coerced):
-            reading.conflicts.append(
-                f"{found[0]} says {str(found[1])[:_MAX_SHOWN]}, {key} says {str(coerced)[:_MAX_SHOWN]} "
-                f"for {name}; the first wins"
-            )
+            both = f"{found[0]} says {str(found[1])[:_MAX_SHOWN]}, {key} says {str(coerced)[:_MAX_SHOWN]}"
+            reading.conflicts = (*reading.conflicts, f"{both} for {name}; the first wins")
     return unread if found is None else found[1]
 
 
