@@ -22,9 +22,14 @@ class EventLoop:
         """Run `work` in the loop and return what it returns.
 
         Raises:
-            TimeoutError: it took longer than `timeout_s` seconds.
+            TimeoutError: it took longer than `timeout_s` seconds, and was cancelled.
         """
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+        done = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return done.result(timeout_s)
+        except TimeoutError:
+            done.cancel()
+            raise
 
     def close(self) -> None:
         """End the loop; work under way is left where it is. It returns within a second, even if the loop does not."""
