@@ -15,14 +15,11 @@ class BadValueError(ValueError):
 
 def items(value: Any) -> Sequence[Any]:
     """A list as it is, a set sorted (it has no order of its own), one thing as a list of it, nothing as no items."""
-    match value:
-        case list() | tuple():
-            return value
-        case None:
-            return ()
-        case set() | frozenset():
-            return sorted(value, key=str)
-    return (value,)
+    if isinstance(value, list | tuple):
+        return value
+    if value is None:
+        return ()
+    return sorted(value, key=str) if isinstance(value, set | frozenset) else (value,)
 
 
 def text(value: Any) -> str:

@@ -8,6 +8,7 @@ verdicts are not made here either: they may change without a stage being looked 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -108,7 +109,7 @@ def _relevance(attributes: Attributes, metadata: Attributes) -> Scores | None:
     }
     if ordered:
         scores["mrr"] = 1.0 / ranks[0] if ranks else 0.0
-        scores["ndcg_at_k"] = _gain(ranks) / _gain(range(1, min(k, len(relevant)) + 1)) if ranks else 0.0
+        scores["ndcg_at_k"] = _gain(ranks) / _best_gain(min(k, len(relevant))) if ranks else 0.0
     return scores
 
 
@@ -118,7 +119,13 @@ def _cut(top_k: Any, returned: int) -> int:
 
 
 def _gain(ranks: Sequence[int]) -> float:
-    return math.fsum(1.0 / math.log2(rank + 1) for rank in ranks)
+    return math.fsum([1.0 / math.log2(rank + 1) for rank in ranks])
+
+
+@lru_cache(maxsize=1024)
+def _best_gain(number: int) -> float:
+    """The gain of that many relevant documents at the first ranks."""
+    return _gain(range(1, number + 1))
 
 
 def _keep_rate(attributes: Attributes, _: Attributes) -> Scores | None:

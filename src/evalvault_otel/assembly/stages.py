@@ -32,6 +32,7 @@ _MAX_NAME = 200
 _MAX_TEXT = 1000
 _FAILED = frozenset({"error", "timeout"})
 _FIRST: Attempt = (1, "")
+_NOTHING: Mapping[str, float | int | None] = {}
 _RETRIEVING = frozenset({"retrieval", "rerank", "fusion"})
 
 
@@ -46,22 +47,17 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
     failed = {node.stage_id for node, end in zip(nodes, ended, strict=True) if end.status in _FAILED}
     tried = attempts(nodes, parents, failed)
     shared: _Shared = {}
-    implied = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
-    return implied + [
-        _event(
-            node,
-            end,
-            tried.get(node.stage_id, _FIRST),
-            parents[node.stage_id],
-            times.get(node.stage_id),
-            usage.get(node.stage_id, {}),
-            _metadata(node, shared),
-            retrieved,
-            evaluated.get(node.stage_id, ()),
-            notes,
-        )
-        for node, end in zip(nodes, ended, strict=True)
-    ]
+    events = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
+    for node, end in zip(nodes, ended, strict=True):
+        stage_id, metadata = node.stage_id, _metadata(node, shared)
+        attempt, evaluations = tried.get(stage_id, _FIRST), evaluated.get(stage_id, ())
+        attributes = _attributes(node, evaluations, attempt)
+        measured = _measured(node, attributes, metadata, retrieved, evaluations)
+        if measured.bad:
+            notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
+        about = (attributes, metadata, measured.scores, usage.get(stage_id, _NOTHING))
+        events.append(_event(node, end, attempt[0], parents[stage_id], times.get(stage_id), *about))
+    return events
 
 
 def name_text(value: str) -> str:
@@ -123,47 +119,45 @@ def _retrieved(nodes: Iterable[Node]) -> Collection[str] | None:
 def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     node: Node,
     ended: Outcome,
-    attempt: Attempt,
+    attempt: int,
     parent_stage_id: str | None,
     interval: timing.Interval | None,
-    usage: Mapping[str, float | int | None],
+    attributes: dict[str, Value],
     metadata: dict[str, Value],
-    retrieved: Collection[str] | None,
-    evaluations: Sequence[Evaluation],
-    notes: list[Note],
+    scores: dict[str, float],
+    usage: Mapping[str, float | int | None],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
-    attributes = _attributes(node, evaluations, attempt)
-    measured = _measured(node, attributes, metadata, retrieved, evaluations)
-    notes += [("bad_value", node, {"detail": sentence}) for sentence in measured.bad]
+    # In the order of the fields: named, they would take three times as long.
     return StageEvent(
-        trace_id=span.trace_id,
-        stage_id=node.stage_id,
-        run_id=node.run_id,
-        stage_type=node.stage_type or "",
-        stage_name=name_text(str(identity.get("name") or span.name)) or None,
-        parent_stage_id=parent_stage_id,
-        status=ended.status,
-        attempt=attempt[0],
-        started_ns=span.start_ns if has_time(span.start_ns) else None,
-        finished_ns=span.end_ns if interval else None,
-        duration_ms=timing.duration_ms(interval) if interval else None,
-        self_ms=timing.self_ms(interval) if interval else None,
-        critical_ms=timing.critical_ms(interval) if interval else None,
-        input_ref=_payload_ref(identity, "input"),
-        output_ref=_payload_ref(identity, "output"),
-        attributes=_shortened(attributes),
-        metadata=metadata,
-        span_id=span.span_id,
-        type_source=node.type_source,
-        wrapped_span_ids=tuple(inner.span.span_id for inner in node.wrapped),
-        error_type=ended.error_type,
-        error_message=ended.error_message,
-        error_fingerprint=ended.fingerprint,
-        tokens_in=_whole(usage.get("tokens_in")),
-        tokens_out=_whole(usage.get("tokens_out")),
-        cost_total=usage.get("cost_total"),
-        metrics=measured.scores,
+        span.trace_id,
+        node.stage_id,
+        node.run_id,
+        node.stage_type or "",
+        name_text(str(identity.get("name") or span.name)) or None,
+        parent_stage_id,
+        ended.status,
+        attempt,
+        span.start_ns if interval or has_time(span.start_ns) else None,
+        span.end_ns if interval else None,
+        timing.duration_ms(interval) if interval else None,
+        timing.self_ms(interval) if interval else None,
+        timing.critical_ms(interval) if interval else None,
+        _payload_ref(identity, "input"),
+        _payload_ref(identity, "output"),
+        _shortened(attributes),
+        metadata,
+        span.span_id,
+        False,  # noqa: FBT003 - derived
+        node.type_source,
+        tuple([inner.span.span_id for inner in node.wrapped]) if node.wrapped else (),
+        ended.error_type,
+        ended.error_message,
+        ended.fingerprint,
+        _whole(usage.get("tokens_in")),
+        _whole(usage.get("tokens_out")),
+        usage.get("cost_total"),
+        scores,
     )
 
 
