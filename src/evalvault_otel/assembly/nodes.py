@@ -30,8 +30,8 @@ class Node:
     type_source: str
     above: "Node | None" = None
     wrapped_in: "Node | None" = None
-    wrapped: list["Node"] = field(default_factory=list)
-    fields: dict[str, Value] = field(default_factory=dict)
+    wrapped: Sequence["Node"] = ()
+    fields: dict[str, Value] = field(init=False)
     inherited: Mapping[str, Value] = field(init=False)
     context: Mapping[str, Value] = field(init=False)
     stage_id: str = ""
@@ -122,17 +122,9 @@ def _node(span: Span, parent: Node | None, conventions: Conventions, *, lost: bo
     """The node of a span under that of its parent; `lost` says that a parent that the span names is not there."""
     is_root = not span.parent_span_id or span.parent_span_id == NO_SPAN
     reading = conventions.read(span, is_root=is_root)
-    node = Node(
-        span,
-        reading,
-        parent,
-        missing_parent=lost and not is_root,
-        stage_type=reading.stage_type,
-        type_source=reading.type_source,
-        fields=reading.fields,
-    )
-    if parent is not None:
-        node.above = parent if parent.stage_type is not None else parent.above
+    above = None if parent is None else parent if parent.stage_type is not None else parent.above
+    node = Node(span, reading, parent, lost and not is_root, reading.stage_type, reading.type_source, above)
+    node.fields = reading.fields
     return node
 
 
@@ -181,7 +173,8 @@ def collapse(nodes: Sequence[Node]) -> None:
     for node in nodes:
         if node.above is not None and node.above.stage_type == node.stage_type:
             same_type[id(node.above)] = same_type.get(id(node.above), 0) + 1
-    for node in nodes:
+    wrapped: dict[int, tuple[Node, list[Node]]] = {}
+    for node in nodes if same_type else ():
         above = node.above
         if above is None or same_type.get(id(above)) != 1:
             continue
@@ -189,9 +182,11 @@ def collapse(nodes: Sequence[Node]) -> None:
         if not _repeats(node, outer):
             continue
         node.wrapped_in = outer
-        outer.wrapped.append(node)
+        wrapped.setdefault(id(outer), (outer, []))[1].append(node)
         for name, value in node.reading.fields.items():
             outer.fields.setdefault(name, value)
+    for outer, inner in wrapped.values():
+        outer.wrapped = inner
 
 
 def _repeats(node: Node, outer: Node) -> bool:
