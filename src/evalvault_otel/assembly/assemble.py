@@ -148,13 +148,16 @@ def _runs(work: _Work, events: Sequence[StageEvent]) -> Iterable[RunTrace]:
     for event in events:
         by_run.setdefault(event.run_id, []).append(event)
     entry = work.tree.entry
-    first_of = {node.run_id: node for node in reversed(work.tree.nodes)}
-    for run_id in sorted(by_run.keys() | ({entry.run_id} if not by_run else set())):
-        yield _run_trace(run_id, first_of.get(run_id, entry), by_run.get(run_id, []), work.tree)
+    of_run: dict[str, list[Node]] = {}
+    for node in work.tree.nodes:
+        of_run.setdefault(node.run_id, []).append(node)
+    for run_id in sorted(by_run or {entry.run_id}):
+        yield _run_trace(run_id, of_run.get(run_id) or [entry], by_run.get(run_id, ()))
 
 
-def _run_trace(run_id: str, first: Node, events: Sequence[StageEvent], tree: Tree) -> RunTrace:
-    starts, ends = _times([node.span for node in tree.nodes if node.run_id == run_id])
+def _run_trace(run_id: str, members: Sequence[Node], events: Sequence[StageEvent]) -> RunTrace:
+    first = members[0]
+    starts, ends = _times([node.span for node in members])
     said = first.context
     stage_types, errors, tokens_in, tokens_out, cost = set(), 0, 0, 0, 0.0
     for event in events:

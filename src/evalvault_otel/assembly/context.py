@@ -85,16 +85,18 @@ def _run_id(said: Value) -> str | None:
 
 def _agreed(nodes: Sequence[Node], conflicts: list[str]) -> dict[str, Value]:
     """What spans of the trace say without contradiction."""
-    said: dict[str, list[Value]] = {}
+    said: dict[str, Value] = {}
+    differing: set[str] = set()
+    runs: set[str] = set()
     for node in nodes:
         for name, value in node.reading.context.items():
-            values = said.setdefault(name, [])
-            if value not in values:
-                values.append(value)
-    runs = said.get("run_id", [])
+            if said.setdefault(name, value) != value:
+                differing.add(name)
+            if name == "run_id":
+                runs.add(str(value))
     if len(runs) > 1:
-        conflicts.append(f"spans of this trace name {len(runs)} runs: {', '.join(sorted(map(str, runs)))}")
-    return {name: values[0] for name, values in said.items() if len(values) == 1}
+        conflicts.append(f"spans of this trace name {len(runs)} runs: {', '.join(sorted(runs))}")
+    return {name: value for name, value in said.items() if name not in differing}
 
 
 def _said_by(resource: Resource) -> dict[str, Value]:

@@ -69,7 +69,7 @@ def build(spans: Iterable[Span], conventions: Conventions = DEFAULT) -> Tree:
     ordered = list(by_id.values())
     places = {span_id: place for place, span_id in enumerate(by_id)}
     above = [places.get(span.parent_span_id, _NOWHERE) for span in ordered]
-    top_down, cut = _top_down(above), list[int]()
+    top_down, cut = _top_down(above), set[int]()
     if len(top_down) < len(ordered):  # no way leads from a top into a circle
         cut = _cut_cycles(above)
         top_down = _top_down(above)
@@ -77,7 +77,8 @@ def build(spans: Iterable[Span], conventions: Conventions = DEFAULT) -> Tree:
     for place in top_down:
         parent = nodes[above[place]] if above[place] != _NOWHERE else None
         nodes[place] = _node(ordered[place], parent, conventions, lost=above[place] == _NOWHERE and place not in cut)
-    return _tree([node for place in top_down if (node := nodes[place])], [node for p in cut if (node := nodes[p])])
+    lost_links = [node for place in sorted(cut) if (node := nodes[place])]
+    return _tree([node for place in top_down if (node := nodes[place])], lost_links)
 
 
 _BY_START = attrgetter("start_ns", "span_id")
@@ -99,9 +100,9 @@ def _top_down(above: Sequence[int]) -> list[int]:
     return found
 
 
-def _cut_cycles(above: list[int]) -> list[int]:
+def _cut_cycles(above: list[int]) -> set[int]:
     """Take the parent away from the earliest span of each circle; the places of these spans."""
-    cut: list[int] = []
+    cut: set[int] = set()
     done: set[int] = set()
     for start in range(len(above)):
         path: dict[int, None] = {}
@@ -113,9 +114,9 @@ def _cut_cycles(above: list[int]) -> list[int]:
             way = list(path)
             first = min(way[way.index(place) :])
             above[first] = _NOWHERE
-            cut.append(first)
+            cut.add(first)
         done.update(path)
-    return sorted(cut)
+    return cut
 
 
 def _node(span: Span, parent: Node | None, conventions: Conventions, *, lost: bool) -> Node:
@@ -143,11 +144,11 @@ def _withdraw_guesses(nodes: Sequence[Node]) -> None:
     guessed = [node for node in nodes if node.type_source.startswith("heuristic:")]
     if not guessed:
         return
-    weak = set(map(id, guessed))
-    sure: set[tuple[int, str]] = set()
+    weak, wanted = set(map(id, guessed)), {node.stage_type for node in guessed}
+    sure: set[tuple[int, str | None]] = set()
     for node in reversed(nodes):  # children before parents
         above, stage_type = node.above, node.stage_type
-        if stage_type is not None and id(node) not in weak:
+        if stage_type in wanted and id(node) not in weak:
             while above is not None and (id(above), stage_type) not in sure:
                 sure.add((id(above), stage_type))
                 above = above.above

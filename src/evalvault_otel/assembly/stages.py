@@ -73,10 +73,11 @@ def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[s
         if 0 < node.span.start_ns <= node.span.end_ns < LATEST_NS
     }
     tops: list[timing.Interval] = []
+    found: dict[str, str | None] = {}
     for stage_id, interval in intervals.items():
         parent = parents.get(stage_id)
         if parent is not None and parent not in intervals:
-            parent = within(parent, parents, intervals)
+            parent = within(parent, parents, intervals, found)
         (tops if parent is None else intervals[parent].children).append(interval)
     timing.mark_critical_path(tops)
     return intervals
