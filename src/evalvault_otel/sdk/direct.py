@@ -1,0 +1,186 @@
+"""Spans straight into a database, by the way that a server's requests take: decoded, grouped, committed, assembled.
+
+This is the one module of the application side that imports the server side; it is imported when `db=` asks for it. All
+of the database's work is done in one thread, which is started early: at the end of a program none can be started.
+"""
+
+import logging
+import os
+import queue
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from ..errors import EvalVaultError, Unavailable
+from ..ingest.assembler import Assembler
+from ..ingest.commit import Committer
+from ..ingest.grouping import Grouped
+from ..ingest.mapping import Mapping
+from ..ingest.telemetry import IngestTelemetry
+from ..settings import Settings, load
+from ..store import Pauses, RejectBounds, Store, open_store
+from ..wire import Decoded, protobuf
+from ..wire.answer import Accepted
+from .suppression import untraced
+from .telling import Seldom
+
+_LOG: Final = logging.getLogger(__name__)
+_MOST_WAITING: Final = 64
+_LOOK_S: Final = 0.2
+# Later than any pause that a trace in pieces has.
+_ALL_DUE_NS: Final = 3_600_000_000_000
+_NEVER: Final = float("inf")
+# Handles that came along in a fork belong to the parent: closing them here would end its transactions.
+_INHERITED: Final[list[object]] = []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    decoded: Decoded
+    grouped: Grouped
+    answer: "Future[bool]" = field(default_factory=Future)
+
+
+class Direct:
+    """Stores requests in a database. Its handles belong to one process: a child of a fork opens its own."""
+
+    def __init__(self, settings: Settings, mapping: Mapping) -> None:
+        self.retryable = True
+        self._settings = settings
+        self._mapping = mapping
+        self._latest = _NEVER
+        self._here = _Here(settings, mapping)
+        self._here.start()
+
+    def __str__(self) -> str:
+        return self._settings.db
+
+    def send(self, body: bytes, timeout_s: float) -> bool:
+        """Store an OTLP request; False when that took too long, or storage is away: it can be sent again.
+
+        Raises:
+            Undecodable: it is none.
+            Exception: what keeps it from being stored.
+        """
+        deadline = min(time.monotonic() + timeout_s, self._latest)
+        try:
+            answer = self._of_this_process().submit(protobuf.decode(body))
+            return answer.result(max(0.0, deadline - time.monotonic()))
+        except (Unavailable, TimeoutError, queue.Full):
+            return False
+
+    def hurry(self, deadline: float) -> None:
+        """Everything is to be over at `deadline` (of the monotonic clock)."""
+        self._latest = min(deadline, self._latest)
+
+    def stop(self) -> None:
+        """Assemble what was stored, close the database: until the deadline of `hurry` at the latest."""
+        here = self._of_this_process()
+        here.stop(max(0.0, min(self._latest, time.monotonic() + 5.0) - time.monotonic()))
+
+    def _of_this_process(self) -> "_Here":
+        if self._here.pid != os.getpid():
+            _INHERITED.append(self._here)
+            self._here = _Here(self._settings, self._mapping)
+            self._here.start()
+        return self._here
+
+
+class _Here:
+    """The store of one process and its thread."""
+
+    def __init__(self, settings: Settings, mapping: Mapping) -> None:
+        self.pid = os.getpid()
+        bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
+        self._store: Store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
+        telemetry = IngestTelemetry(CollectorRegistry())
+        self._committer = Committer(self._store, telemetry, mapping)
+        self._assembler = Assembler(self._store, telemetry, mapping)
+        self._waiting: queue.Queue[_Request | None] = queue.Queue(_MOST_WAITING)
+        self._migrated = False
+        self._in_pieces = False
+        self._seldom = Seldom()
+        self._thread = threading.Thread(target=self._run, name="evalvault-direct", daemon=True)
+
+    def start(self) -> None:
+        """Begin to store."""
+        self._thread.start()
+
+    def submit(self, decoded: Decoded) -> "Future[bool]":
+        """Assemble a request on the caller's thread, as a server does, and queue it for ours.
+
+        Raises:
+            Full: storage is slower than what comes in.
+        """
+        request = _Request(decoded, self._committer.group(decoded))
+        self._waiting.put_nowait(request)
+        return request.answer
+
+    def stop(self, patience_s: float) -> None:
+        """Store what waits, assemble what is in pieces, close the database; back after `patience_s` in any case."""
+        with suppress(queue.Full):
+            self._waiting.put_nowait(None)
+            self._thread.join(patience_s)
+
+    def _run(self) -> None:
+        with untraced():
+            self._prepare()
+            while (request := self._next()) is not None:
+                self._store_one(request)
+            self._assemble(time.time_ns() + _ALL_DUE_NS)
+            self._store.close()
+
+    def _next(self) -> "_Request | None":
+        """The next request; None at the end. In the pauses, traces in pieces are assembled when they are due."""
+        while True:
+            try:
+                return self._waiting.get(timeout=_LOOK_S if self._in_pieces else None)
+            except queue.Empty:
+                self._assemble(time.time_ns())
+
+    def _prepare(self) -> bool:
+        """Open the database. While it is away, the next request tries again."""
+        try:
+            self._store.migrate()
+        except EvalVaultError as error:
+            self._seldom.warn(_LOG, "open", "spans cannot be stored: %s", error)
+        else:
+            self._migrated = True
+        return self._migrated
+
+    def _store_one(self, request: _Request) -> None:
+        outcome: object = Unavailable("the database cannot be opened")
+        if self._migrated or self._prepare():
+            ((_, outcome),) = self._committer.commit([request], time.time_ns())
+            self._in_pieces = True
+        if isinstance(outcome, Exception):
+            request.answer.set_exception(outcome)
+            return
+        if isinstance(outcome, Accepted) and outcome.rejected:
+            self._seldom.warn(_LOG, "rejected", "%d spans can never be stored: %s", outcome.rejected, outcome.message)
+        request.answer.set_result(True)
+
+    def _assemble(self, now_ns: int) -> None:
+        try:
+            while self._assembler.step(now_ns):
+                pass
+            self._in_pieces = bool(self._store.due_traces(now_ns + _ALL_DUE_NS, 1))
+        except EvalVaultError as error:
+            self._seldom.warn(_LOG, "assemble", "traces in pieces wait for the database: %s", error)
+
+
+def open_direct(db: str) -> Direct:
+    """A way into a database. Nothing is contacted yet by the caller's thread.
+
+    Raises:
+        SettingsError: the database, or a setting of the server that also holds here, cannot work.
+        MissingExtra: PostgreSQL is asked for and its driver is not installed.
+    """
+    # Nothing listens here, so who may send is no question.
+    settings = load({"db": db, "insecure": True})
+    return Direct(settings, Mapping.of(settings))
