@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..conventions import names
-from ..conventions.coerce import boolean, parse_json, text
+from ..conventions.coerce import boolean, integer, parse_json, text
 from ..conventions.evalvault import ASSET_EVENTS
 from ..conventions.openinference import REDACTED
 from ..conventions.tools import digest
@@ -72,7 +72,7 @@ def _aggregate(said: Value) -> Iterator[Recorded]:
     entries = parse_json(said)
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, Mapping) and (content := _read(entry, _ENTRY_KEYS)) is not None:
-            yield content, None
+            yield content, integer(entry.get("time_unix_nano"))
 
 
 _EVENT_KEYS = (

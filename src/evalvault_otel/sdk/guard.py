@@ -6,6 +6,7 @@ the same errors raise.
 
 import functools
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Final, ParamSpec, TypeVar
@@ -29,7 +30,7 @@ class _State:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.strict = False
+        self.strict = os.environ.get("EVALVAULT_STRICT", "").strip().lower() == "true"
         self.counts: dict[str, int] = {}
 
     def count(self, cause: str) -> bool:

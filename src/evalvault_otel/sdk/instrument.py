@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, TracerProvider
 
-from . import guard
+from . import compat, guard
 from .config import is_set, read_settings, sdk_disabled
 from .context import stamp
 from .exporter import EvalVaultSpanExporter, destination
@@ -64,7 +64,7 @@ def instrument(  # noqa: PLR0913 - one parameter per setting, all but the first 
     """Export spans of this process to a receiver (`endpoint`, its base URL) or into a database (`db`).
 
     The processor goes onto `provider`, else onto the current provider, else onto a new one, which is made the current
-    one with `service_name` and a high limit of attributes. Called again for the same provider and destination, nothing
+    one with `service_name` and a high limit of attributes. A provider that is given makes the spans of `stage`. Called again for the same provider and destination, nothing
     is added. With `OTEL_SDK_DISABLED=true` nothing is done.
 
     Raises:
@@ -78,6 +78,8 @@ def instrument(  # noqa: PLR0913 - one parameter per setting, all but the first 
         if not isinstance(wanted, TracerProvider):
             guard.wrong("provider", f"a {type(wanted).__name__} is no TracerProvider of the SDK: nothing is exported")
             return Instrumentation(None)
+        if provider is not None:
+            compat.use_provider(provider)
         there = exporting_to(wanted, destination(endpoint, db))
         if isinstance(there, EvalVaultSpanProcessor):
             return Instrumentation(there)

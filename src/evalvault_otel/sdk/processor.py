@@ -56,6 +56,8 @@ class EvalVaultSpanProcessor(SpanProcessor):
             shutdown_timeout_ms=shutdown_timeout_ms,
             trust_baggage=trust_baggage,
         )
+        if self._settings.strict:
+            guard.strict()
         self.exporter = exporter or EvalVaultSpanExporter(endpoint, db=db, api_key=api_key)
         self._trust_baggage = self._settings.trust_baggage
         self._pid = os.getpid()

@@ -1,0 +1,246 @@
+"""`stage(...)`: one logical step of an answer as an OpenTelemetry span, for blocks and for functions of every kind."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, TypeVar, Unpack
+
+from opentelemetry.context import Context, get_current, get_value, set_value
+from opentelemetry.trace import INVALID_SPAN, Link, Span, StatusCode, set_span_in_context
+
+from ..conventions import names
+from . import asset as assets
+from . import compat, content, guard
+from .asset import AssetFields
+from .context import RUN_KEY, STAGE_KEY, Run
+from .record import FIELDS, attributes_of
+from .scope import Scope, wrapped
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TYPE: Final = re.compile(r"[a-z][a-z0-9_.\-]{0,63}")
+_NO_ATTRIBUTES: Final[Mapping[str, str]] = {}
+# What ends a stage without anything being wrong with it, by name: importing asyncio costs more than all of this.
+_CANCELLATIONS: Final = frozenset({"CancelledError", "GeneratorExit", "KeyboardInterrupt"})
+
+
+class Stage(Scope):
+    """A stage that is going on. After its end nothing more can be recorded but assets."""
+
+    __slots__ = ("_identity", "span", "type")
+
+    def __init__(self, stage_type: str, span: Span, context: Context, identity: Mapping[str, Any]) -> None:
+        super().__init__(set_value(STAGE_KEY, self, set_span_in_context(span, context)))
+        self.type = stage_type
+        self.span = span
+        self._identity = identity
+
+    @property
+    def id(self) -> str:
+        """The stage id that the server will give it: the one that was asked for, else the span id."""
+        said = self._identity.get(names.STAGE_ID)
+        return said if isinstance(said, str) else f"{self.span.get_span_context().span_id:016x}"
+
+    @guard.guarded
+    def record(self, attributes: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
+        """What the stage took and gave: `query=…, doc_ids=…, scores=…, top_k=…` (docs/sdk.md has all names).
+
+        Values are copied. Names with a dot, in `attributes`, are span attributes as they are; names that nobody knows
+        are kept under their own name. In strict mode those raise `WrongUse`, as does a stage that has ended.
+        """
+        said = {**attributes, **fields} if attributes else fields
+        if guard.is_strict():
+            self._check(said)
+        if self.span.is_recording():
+            self._set(content.redact(attributes_of(self.type, said), content.current()))
+        elif compat.has_ended(self.span):
+            guard.wrong("record after the end", f"stage {self.type} has ended: what is recorded now is lost")
+
+    def _set(self, attributes: Mapping[str, Any]) -> None:
+        hidden = attributes.get(names.CONTENT_HIDDEN_KEYS)
+        if hidden:
+            have: Any = getattr(self.span, "attributes", None) or {}
+            attributes = {
+                **attributes,
+                names.CONTENT_HIDDEN_KEYS: sorted({*hidden, *have.get(names.CONTENT_HIDDEN_KEYS, ())}),
+            }
+        self.span.set_attributes(attributes)
+
+    def _check(self, said: Mapping[str, Any]) -> None:
+        unknown = sorted(name for name in said if name not in FIELDS and "." not in name)
+        if unknown:
+            known = ", ".join(sorted(FIELDS))
+            guard.wrong("stage field", f"unknown fields of a stage: {', '.join(unknown)}; known are {known}")
+
+    @guard.guarded
+    def skip(self, reason: str | None = None) -> None:
+        """The stage was left out, and why (`direct_answer`, `rejected`): it counts as skipped, not as success."""
+        self.span.set_attribute(names.STAGE_STATUS, "skipped")
+        if reason is not None:
+            self.span.set_attribute(names.STAGE_SKIP_REASON, str(reason))
+
+    @guard.guarded
+    def asset(self, kind: str, name: str | None = None, **fields: Unpack[AssetFields]) -> None:
+        """This stage uses an asset, whatever span is current (see `evalvault_otel.asset`)."""
+        assets.use_on(self.context_of_span(), kind, name, fields)
+
+    def context_of_span(self) -> Context:
+        """The context of work that belongs to this stage: pass it where contexts do not travel by themselves."""
+        return set_value(STAGE_KEY, self, set_span_in_context(self.span, self.context))
+
+    def finish(self, error: BaseException | None) -> None:
+        """End the span, as failed or cancelled where `error` says so."""
+        if self.span.is_recording():
+            if error is not None:
+                _failed(self.span, error)
+            assets.close(self.span)
+            self._keep_identity()
+        _end(self.span)
+
+    @guard.guarded
+    def _keep_identity(self) -> None:
+        """The SDK drops the oldest attributes over its limit, and these are the oldest."""
+        have: Any = getattr(self.span, "attributes", None)
+        if have is not None and names.STAGE_TYPE not in have:
+            self.span.set_attributes(self._identity)
+
+
+@guard.guarded
+def _failed(span: Span, error: BaseException) -> None:
+    """The exception as an event, once; being cancelled is no failure of the span. assembly/outcome.py reads both."""
+    said = type(error).__name__
+    if said in _CANCELLATIONS:
+        span.set_attribute(names.STAGE_STATUS, "cancelled")
+    else:
+        span.set_status(StatusCode.ERROR, f"{said}: {_message(error)}")
+        # What was said before the exception came does not hold any more.
+        have: Any = getattr(span, "attributes", None) or {}
+        if names.STAGE_STATUS in have:
+            span.set_attribute(names.STAGE_STATUS, "error")
+    span.record_exception(error, escaped=True)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the program's own class
+        return "(its text cannot be had)"
+
+
+@guard.guarded
+def _end(span: Span) -> None:
+    """A processor of somebody's may raise here."""
+    span.end()
+
+
+class StageBlock:
+    """A stage to be done: `with`, `async with`, or a decorator of functions, coroutines and generators."""
+
+    def __init__(
+        self, stage_type: str, name: str | None, links: Sequence[Link], identity: dict[str, Any], fields: dict[str, Any]
+    ) -> None:
+        self._type = stage_type
+        self._name = name
+        self._links = links
+        self._identity = identity
+        self._fields = fields
+        self._open: list[Stage] = []
+
+    def __enter__(self) -> Stage:
+        stage = self.start()
+        stage.enter()
+        self._open.append(stage)
+        return stage
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open:
+            # One object may be open several times, in tasks or threads: each leaves its own.
+            current = get_value(STAGE_KEY)
+            stage = next((one for one in self._open if one is current), self._open[-1])
+            self._open.remove(stage)
+            stage.leave()
+            stage.finish(error)
+
+    async def __aenter__(self) -> Stage:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __call__(self, function: F) -> F:
+        """`function`, each call of which is a stage, named as the function unless a name was given."""
+        named = self._name or getattr(function, "__name__", None)
+        block = StageBlock(self._type, named, self._links, self._identity, self._fields)
+        return wrapped(function, block.start)
+
+    def start(self) -> Stage:
+        """The span, started; not current yet."""
+        context = get_current()
+        try:
+            return self._started(context)
+        except Exception as error:  # noqa: BLE001 - called in the program's thread
+            guard.failed("the start of a stage", error)
+            return Stage(self._type, INVALID_SPAN, context, _NO_ATTRIBUTES)
+
+    def _started(self, context: Context) -> Stage:
+        run = get_value(RUN_KEY, context)
+        identity = {names.STAGE_TYPE: self._type, **self._identity}
+        shown = self._type
+        if self._name:
+            identity[names.STAGE_NAME] = self._name
+            shown = f"{self._type} {self._name}"
+        if run.__class__ is Run:
+            identity |= run.attributes
+        span = compat.tracer().start_span(shown, context, links=self._links, attributes=identity)
+        stage = Stage(self._type, span, context, identity)
+        if self._fields:
+            stage.record(**self._fields)
+        return stage
+
+
+def stage(
+    type: str,  # noqa: A002 - the word of the registry
+    name: str | None = None,
+    *,
+    id: str | None = None,  # noqa: A002 - the word of the registry
+    parent_id: str | None = None,
+    links: Sequence[Link] = (),
+    **fields: Any,
+) -> StageBlock:
+    """A stage of this type: a span as long as the block, or as each call of the decorated function, lasts.
+
+    `type` is a word of the registry (`retrieval`, `generation` …), `custom.<name>`, or another word in small letters;
+    `name` one of few (not a user's text). `id` is for those who must know it beforehand, `parent_id` for a parent that
+    is not the span above. `fields` are recorded at once (`attempt=2`, `top_k=5`; see `Stage.record`).
+
+    An exception goes on up; the stage is then an error, a timeout by the exception's type, or cancelled.
+    """
+    identity = {names.STAGE_ID: _said(id), names.STAGE_PARENT_ID: _said(parent_id)}
+    return StageBlock(
+        _type(type), _said(name), links, {key: said for key, said in identity.items() if said is not None}, fields
+    )
+
+
+def _said(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _type(said: object) -> str:
+    if isinstance(said, str):
+        if _TYPE.fullmatch(said):
+            return said
+        word = re.sub(r"[^a-z0-9_.\-]+", "_", said.strip().lower())[:64]
+        if _TYPE.fullmatch(word):
+            return word
+    guard.wrong("stage type", f"{said!r} is no stage type: use a word such as retrieval, or custom.<name>")
+    return "unknown"
+
+
+def current_stage() -> Stage | None:
+    """The innermost stage that this work is in; None outside of any."""
+    found = get_value(STAGE_KEY)
+    return found if isinstance(found, Stage) else None
