@@ -26,12 +26,15 @@ from ..settings import Settings, load
 from ..store import Pauses, RejectBounds, Store, open_store
 from ..wire import Decoded, protobuf
 from ..wire.answer import Accepted
+from .forks import at_fork
 from .suppression import untraced
 from .telling import Seldom
 
 _LOG: Final = logging.getLogger(__name__)
 _MOST_WAITING: Final = 64
 _LOOK_S: Final = 0.2
+_PAUSE_S: Final = 2.0
+_STOP_S: Final = 5.0
 # Later than any pause that a trace in pieces has.
 _ALL_DUE_NS: Final = 3_600_000_000_000
 _NEVER: Final = float("inf")
@@ -46,16 +49,30 @@ class _Request:
     answer: "Future[bool]" = field(default_factory=Future)
 
 
+class _Pause:
+    """The wish to have the database closed while this process forks."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+        self.over = threading.Event()
+
+
 class Direct:
-    """Stores requests in a database. Its handles belong to one process: a child of a fork opens its own."""
+    """Stores requests in a database. Its handles belong to one process: a child of a fork opens its own.
+
+    SQLite keeps the locks of a file per process, in memory. A child that forked beside an open file would believe to
+    hold locks that it does not, so nothing is open while a process forks.
+    """
 
     def __init__(self, settings: Settings, mapping: Mapping) -> None:
         self.retryable = True
         self._settings = settings
         self._mapping = mapping
         self._latest = _NEVER
+        self._stopped = False
+        self._forking = threading.local()
         self._here = _Here(settings, mapping)
-        self._here.start()
+        at_fork(self._before_fork, self._after_fork)
 
     def __str__(self) -> str:
         return self._settings.db
@@ -80,15 +97,24 @@ class Direct:
 
     def stop(self) -> None:
         """Assemble what was stored, close the database: until the deadline of `hurry` at the latest."""
-        here = self._of_this_process()
-        here.stop(max(0.0, min(self._latest, time.monotonic() + 5.0) - time.monotonic()))
+        self._stopped = True
+        if self._here.pid == os.getpid():
+            self._here.stop(max(0.0, min(self._latest, time.monotonic() + _STOP_S) - time.monotonic()))
 
     def _of_this_process(self) -> "_Here":
         if self._here.pid != os.getpid():
             _INHERITED.append(self._here)
             self._here = _Here(self._settings, self._mapping)
-            self._here.start()
         return self._here
+
+    def _before_fork(self) -> None:
+        if not self._stopped and self._here.pid == os.getpid():
+            self._forking.pause = self._here.pause()
+
+    def _after_fork(self) -> None:
+        pause: _Pause | None = self._forking.__dict__.pop("pause", None)
+        if pause is not None:
+            pause.over.set()
 
 
 class _Here:
@@ -96,20 +122,24 @@ class _Here:
 
     def __init__(self, settings: Settings, mapping: Mapping) -> None:
         self.pid = os.getpid()
-        bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
-        self._store: Store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
-        telemetry = IngestTelemetry(CollectorRegistry())
-        self._committer = Committer(self._store, telemetry, mapping)
-        self._assembler = Assembler(self._store, telemetry, mapping)
-        self._waiting: queue.Queue[_Request | None] = queue.Queue(_MOST_WAITING)
+        self._settings = settings
+        self._mapping = mapping
+        self._telemetry = IngestTelemetry(CollectorRegistry())
+        self._open()
+        self._waiting: queue.Queue[_Request | _Pause | None] = queue.Queue(_MOST_WAITING)
         self._migrated = False
         self._in_pieces = False
         self._seldom = Seldom()
         self._thread = threading.Thread(target=self._run, name="evalvault-direct", daemon=True)
-
-    def start(self) -> None:
-        """Begin to store."""
         self._thread.start()
+
+    def _open(self) -> None:
+        """A store that has contacted nothing yet, and what works on it."""
+        settings = self._settings
+        bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
+        self._store: Store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
+        self._committer = Committer(self._store, self._telemetry, self._mapping)
+        self._assembler = Assembler(self._store, self._telemetry, self._mapping)
 
     def submit(self, decoded: Decoded) -> "Future[bool]":
         """Assemble a request on the caller's thread, as a server does, and queue it for ours.
@@ -121,6 +151,14 @@ class _Here:
         self._waiting.put_nowait(request)
         return request.answer
 
+    def pause(self) -> _Pause:
+        """Close the database until the pause is over; back when it is closed, or after some seconds in any case."""
+        pause = _Pause()
+        with suppress(queue.Full):
+            self._waiting.put_nowait(pause)
+            pause.closed.wait(_PAUSE_S)
+        return pause
+
     def stop(self, patience_s: float) -> None:
         """Store what waits, assemble what is in pieces, close the database; back after `patience_s` in any case."""
         with suppress(queue.Full):
@@ -131,11 +169,20 @@ class _Here:
         with untraced():
             self._prepare()
             while (request := self._next()) is not None:
-                self._store_one(request)
+                if isinstance(request, _Pause):
+                    self._paused(request)
+                else:
+                    self._store_one(request)
             self._assemble(time.time_ns() + _ALL_DUE_NS)
             self._store.close()
 
-    def _next(self) -> "_Request | None":
+    def _paused(self, pause: _Pause) -> None:
+        self._store.close()
+        pause.closed.set()
+        pause.over.wait()
+        self._open()
+
+    def _next(self) -> "_Request | _Pause | None":
         """The next request; None at the end. In the pauses, traces in pieces are assembled when they are due."""
         while True:
             try:

@@ -6,6 +6,7 @@ only its encoder is used. What may be tried again is said by the OTLP specificat
 
 import gzip
 import logging
+import math
 import os
 import random
 import threading
@@ -17,6 +18,7 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from .. import __version__
+from .bounded import BoundedCalls
 from .config import SdkSettings
 from .telling import Seldom
 
@@ -45,6 +47,7 @@ class Sender:
         self._pid = 0
         self._session: requests.Session | None = None
         self._seldom = Seldom()
+        self._calls = BoundedCalls()
         self._headers = {
             "Content-Type": "application/x-protobuf",
             "User-Agent": f"evalvault-otel/{__version__}",
@@ -59,7 +62,7 @@ class Sender:
         pause_s = _FIRST_PAUSE_S
         while True:
             problem, wanted_s = self._attempt(packed, min(deadline, self._latest))
-            wait_s = pause_s * random.uniform(0.8, 1.2) if wanted_s is None else wanted_s  # noqa: S311 - no secret
+            wait_s = max(wanted_s, pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
             if not problem or not self.retryable or not self._waited(wait_s, deadline):
                 break
@@ -86,36 +89,44 @@ class Sender:
             return not self._hurried.wait(pause_s) or self._answers
         return self._answers and not self._stop.wait(pause_s)
 
-    def _attempt(self, body: bytes, deadline: float) -> tuple[str, float | None]:
+    def _attempt(self, body: bytes, deadline: float) -> tuple[str, float]:
         """Send once: what is wrong (nothing: ""), and the pause in seconds that the receiver asks for."""
         left_s = max(_LEAST_TIMEOUT_S, deadline - time.monotonic())
+        session = self._of_this_process()
         try:
-            answer = self._of_this_process().post(
-                self.url,
-                data=body,
-                headers=self._headers,
-                timeout=left_s,
-                allow_redirects=False,
-                stream=True,
-                verify=self._settings.certificate or True,
-            )
-            with answer:
-                content = answer.raw.read(_MOST_ANSWER, decode_content=True)
+            answer, content = self._calls.run(lambda: self._post(session, body, left_s), left_s)
+        except TimeoutError:
+            self._session = None  # somebody still hangs in it
+            self.retryable = self._answers = True
+            return f"no answer within {left_s:.1f} s", 0.0
         except requests.ConnectionError as error:
             # At the end of a program nobody waits for a receiver that is not there.
             self._answers = isinstance(error, requests.Timeout)
             self.retryable = self._answers or not self._hurried.is_set()
-            return f"{type(error).__name__}: {error}", None
+            return f"{type(error).__name__}: {error}", 0.0
         except (requests.RequestException, OSError) as error:
             self.retryable = isinstance(error, requests.Timeout)
-            return f"{type(error).__name__}: {error}", None
+            return f"{type(error).__name__}: {error}", 0.0
         self._answers = True
         if answer.ok and not answer.is_redirect:
             self._tell_rejected(content)
-            return "", None
+            return "", 0.0
         self.retryable = answer.status_code in _RETRYABLE
         said = content.decode("utf-8", "replace")[:300]
         return f"HTTP {answer.status_code} {answer.reason} {said}", _retry_after(answer.headers.get("Retry-After"))
+
+    def _post(self, session: requests.Session, body: bytes, timeout_s: float) -> tuple[requests.Response, bytes]:
+        answer = session.post(
+            self.url,
+            data=body,
+            headers=self._headers,
+            timeout=timeout_s,
+            allow_redirects=False,
+            stream=True,
+            verify=self._settings.certificate or True,
+        )
+        with answer:
+            return answer, answer.raw.read(_MOST_ANSWER, decode_content=True) or b""
 
     def __str__(self) -> str:
         return self.url
@@ -139,18 +150,18 @@ class Sender:
             self._seldom.warn(_LOG, "rejected", said, partial.rejected_spans, partial.error_message)
 
 
-def _retry_after(said: str | None) -> float | None:
-    """Seconds to wait as `Retry-After` has it, a number or a date (RFC 9110, 10.2.3)."""
+def _retry_after(said: str | None) -> float:
+    """Seconds to wait as `Retry-After` has it, a number or a date (RFC 9110, 10.2.3); 0 where it says nothing."""
     if not said:
-        return None
+        return 0.0
     try:
-        return max(0.0, float(said))
+        seconds = float(said)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
+        try:
+            seconds = parsedate_to_datetime(said).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return 0.0
+    return 0.0 if math.isnan(seconds) else seconds
 
 
 def traces_url(endpoint: str) -> str:

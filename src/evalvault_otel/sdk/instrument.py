@@ -63,9 +63,9 @@ def instrument(  # noqa: PLR0913 - one parameter per setting, all but the first 
 ) -> Instrumentation:
     """Export spans of this process to a receiver (`endpoint`, its base URL) or into a database (`db`).
 
-    The processor goes onto `provider`, else onto the current provider, else onto a new one, which is made the current
-    one with `service_name` and a high limit of attributes. A provider that is given makes the spans of `stage`. Called again for the same provider and destination, nothing
-    is added. With `OTEL_SDK_DISABLED=true` nothing is done.
+    The processor goes onto `provider` (which then also makes the spans of `stage`), else onto the current provider,
+    else onto a new one, which is made the current one with `service_name` and a high limit of attributes. Called again
+    for the same provider and destination, nothing is added. With `OTEL_SDK_DISABLED=true` nothing is done.
 
     Raises:
         MissingExtra: `db` is given and the packages of the server are not installed.

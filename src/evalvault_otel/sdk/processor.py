@@ -8,8 +8,6 @@ neither block nor raise, a flush keeps its deadline before anything else, a seco
 import logging
 import os
 import time
-import weakref
-from collections.abc import Callable
 from typing import Final
 
 from opentelemetry.context import Context
@@ -22,6 +20,7 @@ from .config import read_settings
 from .context import stamp
 from .exit_hooks import before_exit_of_child
 from .exporter import EvalVaultSpanExporter
+from .forks import at_fork
 from .worker import Worker
 
 _LOG: Final = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ class EvalVaultSpanProcessor(SpanProcessor):
         self._worker = Worker(self.exporter, self._settings)
         self._worker.start()
         self._first = True
-        _forget_in_children(self._after_fork)
+        at_fork(in_child=self._after_fork)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamp a span that starts."""
@@ -126,17 +125,3 @@ class EvalVaultSpanProcessor(SpanProcessor):
 
     def _flush_at_exit(self) -> None:
         self.force_flush(self._settings.shutdown_timeout_ms)
-
-
-def _forget_in_children(method: Callable[[], None]) -> None:
-    """Call a method in every child of a fork, for as long as its object lives."""
-    if not hasattr(os, "register_at_fork"):
-        return
-    weak = weakref.WeakMethod(method)
-
-    def in_child() -> None:
-        found = weak()
-        if found is not None:
-            found()
-
-    os.register_at_fork(after_in_child=in_child)
