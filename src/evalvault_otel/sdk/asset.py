@@ -19,6 +19,7 @@ from opentelemetry.context import Context, attach, get_current, get_value
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
 from ..conventions import names
+from ..text import without_surrogates
 from . import compat, guard
 from .context import STAGE_KEY
 
@@ -54,7 +55,7 @@ class AssetFields(AssetDetails, total=False):
 
 
 def _text(said: object) -> str:
-    return said if said.__class__ is str else str(said.value if isinstance(said, Enum) else said)
+    return without_surrogates(said if isinstance(said, str) else str(said.value if isinstance(said, Enum) else said))
 
 
 _DETAILS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
