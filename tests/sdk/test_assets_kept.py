@@ -268,5 +268,5 @@ def test_values_that_misbehave_never_raise(recorded: Recording) -> None:
         ev.asset("prompt", "p", colour="red")  # type: ignore[call-arg]  # what an untyped app may call
         ev.asset("prompt", "q", version=1, fallback=True, id=7, load_duration=0.25, cache_hit=False)
 
-    assert recorded.assets() == {"execute": ["prompt q v1"]}
+    assert recorded.assets() == {"execute": ["prompt p", "prompt q v1"]}
     assert set(ev.problems()) == {"asset: RuntimeError", "asset field"}

@@ -8,16 +8,18 @@ full, or the span has ended, into a span of their own below it. None is lost.
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import lru_cache
 from itertools import count
 from typing import Any, Final, TypedDict, Unpack
 from weakref import WeakKeyDictionary
 
-from opentelemetry.context import Context, attach, get_current
+from opentelemetry.context import Context, attach, get_current, get_value
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 
 from ..conventions import names
+from ..text import without_surrogates
 from . import compat, guard
 from .context import STAGE_KEY
 
@@ -30,13 +32,9 @@ _PREFIX: Final = "evalvault.asset."
 _UNVERSIONED: Final = "unversioned"
 
 
-class AssetFields(TypedDict, total=False):
-    """What can be said of a use besides kind and name; docs/attributes.md has their meaning."""
+class AssetDetails(TypedDict, total=False):
+    """What can be said of a use besides what identifies the asset; docs/attributes.md has their meaning."""
 
-    version: object
-    id: object
-    digest: str | None
-    origin: str | None
     fallback: bool | None
     subtype: str | None
     role: str | None
@@ -47,15 +45,20 @@ class AssetFields(TypedDict, total=False):
     load_duration: float | None
 
 
+class AssetFields(AssetDetails, total=False):
+    """What can be said of a use besides kind and name."""
+
+    version: object
+    id: object
+    origin: str | None
+    digest: str | None
+
+
 def _text(said: object) -> str:
-    return said if said.__class__ is str else str(said.value if isinstance(said, Enum) else said)
+    return without_surrogates(said if isinstance(said, str) else str(said.value if isinstance(said, Enum) else said))
 
 
-_FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
-    "version": (names.ASSET_VERSION, _text),
-    "id": (names.ASSET_ID, _text),
-    "digest": (names.ASSET_DIGEST, _text),
-    "origin": (names.ASSET_ORIGIN, _text),
+_DETAILS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "fallback": (names.ASSET_FALLBACK, bool),
     "subtype": (names.ASSET_SUBTYPE, _text),
     "role": (names.ASSET_ROLE, _text),
@@ -66,58 +69,95 @@ _FIELDS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "load_duration": (names.ASSET_LOAD_DURATION, float),
 }
 
-Said = dict[str, Any]
+Said = Mapping[str, Any]
 
 
-def asset(kind: str, name: str | None = None, **fields: Unpack[AssetFields]) -> None:
+def asset(  # noqa: PLR0913 - what an asset is known by
+    kind: str,
+    name: str | None = None,
+    *,
+    version: object = None,
+    id: object = None,  # noqa: A002 - the word of the registry
+    origin: str | None = None,
+    digest: str | None = None,
+    **details: Unpack[AssetDetails],
+) -> None:
     """The work going on now uses this asset: an event `evalvault.asset.used` on the current span.
 
     `kind` is `prompt`, `policy`, `query` … or a word of your own; a name or an `id` is needed. All values are copied:
     what happens to them afterwards changes nothing. `version` may be a number or text; `load_duration` is in seconds.
     Without a current span nothing is recorded: that is counted, with one warning. Never raises (in strict mode:
-    `WrongUse` where kind, or both name and id, are missing, or a field is unknown).
+    `WrongUse` where kind, or both name and id, are missing, or a detail is unknown).
     """
     try:
-        said: Said = {
-            names.ASSET_KIND: kind if kind.__class__ is str else _text(kind),
-            names.ASSET_VERSION: _UNVERSIONED,
-        }
-        if name is not None:
-            said[names.ASSET_NAME] = name if name.__class__ is str else _text(name)
-        for field, value in fields.items():
-            if value is not None:
-                key, read = _FIELDS[field]
-                said[key] = read(value)
-        if not kind or not (name or fields.get("id")):
+        if not kind or not (name or id):
             guard.wrong("asset without a name", f"an asset needs a kind and a name or an id, not {kind!r}, {name!r}")
             return
-        _use(get_current(), said)
-    except KeyError as error:
-        guard.wrong("asset field", f"unknown field of an asset: {error}; known are {', '.join(_FIELDS)}")
+        # A program uses the same few assets all the time. What may change its text later is read at each call.
+        make = _said if version.__class__ in _CONSTANT and id.__class__ in _CONSTANT else _said.__wrapped__
+        said = make(kind, name, version, id, origin, digest)
+        if details:
+            said = {**said, **_read(details)}
+        span = get_current_span()
+        if not span.is_recording():
+            _without_span(span, said)
+            return
+        uses = _by_span.get(span) or _first_on(span)
+        if next(uses.numbers) < uses.events:
+            span.add_event(names.ASSET_USED_EVENT, said)
+        else:
+            uses.add(span, said)
     except Exception as error:  # noqa: BLE001 - called in the program's thread
         guard.failed("asset", error)
 
 
+_CONSTANT: Final = frozenset({str, int, type(None)})
+
+
+@lru_cache(maxsize=1000, typed=True)
+def _said(  # noqa: PLR0913, PLR0917 - as `asset`
+    kind: str,
+    name: str | None,
+    version: object,
+    id: object,  # noqa: A002 - as `asset`
+    origin: str | None,
+    digest: str | None,
+) -> Said:
+    said = {
+        names.ASSET_KIND: kind,
+        names.ASSET_VERSION: _UNVERSIONED if version is None else version,
+        names.ASSET_NAME: name or None,
+        names.ASSET_ID: id,
+        names.ASSET_ORIGIN: origin,
+        names.ASSET_DIGEST: digest,
+    }
+    return {key: _text(value) for key, value in said.items() if value is not None}
+
+
+def _read(details: AssetDetails) -> Said:
+    found = {}
+    for field, value in details.items():
+        if field not in _DETAILS:
+            guard.wrong("asset field", f"unknown field {field!r} of an asset; known are {', '.join(_DETAILS)}")
+        elif value is not None:
+            key, read = _DETAILS[field]
+            found[key] = read(value)
+    return found
+
+
 def use_on(context: Context, kind: str, name: str | None, fields: AssetFields) -> None:
     """As `asset`, on the span of `context`."""
-    token = None
+    token = attach(context)
     try:
-        token = attach(context)
         asset(kind, name, **fields)
     finally:
-        if token is not None:
-            compat.detach(token)
+        compat.detach(token)
 
 
-def _use(context: Context, said: Said) -> None:
-    span = get_current_span(context)
-    if span.is_recording():
-        uses = _by_span.get(span)
-        if uses is None:
-            uses = _first_on(span, context)
-        uses.add(span, said)
-    elif compat.has_ended(span):
-        _follow_up(context, [(said, time.time_ns())])
+def _without_span(span: Span, said: Said) -> None:
+    """Of a span that has ended, as in a task that outlives it, the use is carried by another."""
+    if compat.has_ended(span):
+        _follow_up(get_current(), [(said, time.time_ns())])
     elif not span.get_span_context().is_valid:
         guard.note("asset without a span", "an asset was used where no span is active: it is not recorded")
 
@@ -125,12 +165,12 @@ def _use(context: Context, said: Said) -> None:
 class _Uses:
     """The uses that one span recorded: how many, and those that are no events."""
 
-    __slots__ = ("_at_end", "_events", "_length", "_limit", "_lock", "_numbers", "_rest", "_texts")
+    __slots__ = ("_at_end", "_length", "_limit", "_lock", "_rest", "_texts", "events", "numbers")
 
     def __init__(self, span: Span, *, at_end: bool) -> None:
-        self._numbers = count()
+        self.numbers = count()
         self._lock = threading.Lock()
-        self._events = min(MAX_EVENTS, compat.event_limit(span) * MAX_EVENTS // 128)
+        self.events = min(MAX_EVENTS, compat.event_limit(span) * MAX_EVENTS // 128)
         self._limit = min(MAX_AGGREGATE, compat.value_limit(span, MAX_AGGREGATE))
         self._at_end = at_end
         self._texts: list[str] = []
@@ -138,9 +178,7 @@ class _Uses:
         self._rest: list[tuple[Said, int]] = []
 
     def add(self, span: Span, said: Said) -> None:
-        if next(self._numbers) < self._events:
-            span.add_event(names.ASSET_USED_EVENT, said)
-            return
+        """One for which there is no event left."""
         with self._lock:
             self._further(span, said)
 
@@ -167,25 +205,24 @@ class _Uses:
             self._at_end = False
             self._write(span)
             rest, self._rest = self._rest, []
-        for first in range(0, len(rest), self._events or 1):
-            _follow_up(set_span_in_context(span), rest[first : first + (self._events or 1)])
+        for first in range(0, len(rest), self.events or 1):
+            _follow_up(set_span_in_context(span), rest[first : first + (self.events or 1)])
 
 
 _by_span: Final[WeakKeyDictionary[Span, _Uses]] = WeakKeyDictionary()
 _making: Final = threading.Lock()
 
 
-def _first_on(span: Span, context: Context) -> _Uses:
+def _first_on(span: Span) -> _Uses:
     """Spans of our stages tell when they end, so their aggregate is written once; other spans' at each use."""
-    stage: Any = context.get(STAGE_KEY)
+    stage: Any = get_value(STAGE_KEY)
     with _making:
         return _by_span.setdefault(span, _Uses(span, at_end=stage is not None and stage.span is span))
 
 
-@guard.guarded
 def close(span: Span) -> None:
     """Called by a stage before its span ends."""
-    uses = _by_span.pop(span, None)
+    uses = _by_span.get(span)
     if uses is not None:
         uses.close(span)
 

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final
 
 from ..conventions import names
+from ..text import without_surrogates
 
 Attribute = Any
 
@@ -64,7 +65,7 @@ def attributes_of(stage_type: str, fields: Mapping[str, Any]) -> dict[str, Attri
     for name, value in fields.items():
         if value is None:
             continue
-        key, read = own.get(name) or FIELDS.get(name) or (str(name), "anything")
+        key, read = own.get(name) or FIELDS.get(name) or (without_surrogates(str(name)) or "unnamed", "anything")
         found[key] = _READ[read](value)
     return found
 
@@ -74,19 +75,26 @@ def plain(value: Any) -> Attribute:
 
     Arrays and scalars of numeric libraries are taken by their `tolist`; what JSON cannot say is its text.
     """
+    if value.__class__ is str:
+        return without_surrogates(value)
     if value.__class__ in _SCALARS:
-        return value
+        return value if value.__class__ is not int or _fits(value) else str(value)
     if isinstance(value, Enum):
         return plain(value.value)
     if hasattr(value, "tolist"):
         return plain(value.tolist())
-    if isinstance(value, bool | int | float | str):
-        return value
+    if isinstance(value, str | int | float):
+        return plain(str(value) if isinstance(value, str) else float(value) if isinstance(value, float) else int(value))
     if isinstance(value, Mapping):
-        return json.dumps(value, default=_jsonable, ensure_ascii=False)
+        return _json(value)
     if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray):
         return _list(list(value))
-    return str(value)
+    return without_surrogates(str(value))
+
+
+def _fits(number: int) -> bool:
+    """OTLP has whole numbers of 64 bits."""
+    return -(1 << 63) <= number < 1 << 63
 
 
 _SCALARS: Final = frozenset({str, bool, int, float})
@@ -94,9 +102,16 @@ _SCALARS: Final = frozenset({str, bool, int, float})
 
 def _list(items: list[Any]) -> Attribute:
     kinds = {item.__class__ for item in items if item is not None}
-    if kinds <= _SCALARS and (len(kinds) <= 1 or kinds == {int, float}):
-        return [float(item) if item is not None and len(kinds) > 1 else item for item in items]
-    return json.dumps(items, default=_jsonable, ensure_ascii=False)
+    if kinds == {int, float}:
+        return [None if item is None else float(item) for item in items]
+    if kinds == {str}:
+        return [None if item is None else without_surrogates(item) for item in items]
+    simple = kinds <= _SCALARS and len(kinds) <= 1
+    return items if simple and all(_fits(item) for item in items if item.__class__ is int) else _json(items)
+
+
+def _json(value: Any) -> str:
+    return without_surrogates(json.dumps(value, default=_jsonable, ensure_ascii=False))
 
 
 def _jsonable(value: Any) -> Any:
@@ -113,7 +128,7 @@ def _texts(value: Any) -> Attribute:
     if isinstance(value, str | bytes | Mapping) or not (isinstance(value, Iterable) or hasattr(value, "tolist")):
         return [str(value)]
     items = value.tolist() if hasattr(value, "tolist") else value
-    return [item if item is None or item.__class__ is str else _text(item) for item in items]
+    return [None if item is None else _text(item) for item in items]
 
 
 def _numbers(value: Any) -> Attribute:

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final, TypeVar, Unpack
+from typing import Any, Final, TypeVar, Unpack, cast
 
 from opentelemetry.context import Context, get_current, get_value, set_value
 from opentelemetry.trace import INVALID_SPAN, Link, Span, StatusCode, set_span_in_context
@@ -18,8 +19,8 @@ from .scope import Scope, wrapped
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_NO_TYPE: Final = "unknown"
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_.\-]{0,63}")
-_NO_ATTRIBUTES: Final[Mapping[str, str]] = {}
 # What ends a stage without anything being wrong with it, by name: importing asyncio costs more than all of this.
 _CANCELLATIONS: Final = frozenset({"CancelledError", "GeneratorExit", "KeyboardInterrupt"})
 
@@ -29,17 +30,16 @@ class Stage(Scope):
 
     __slots__ = ("_identity", "span", "type")
 
-    def __init__(self, stage_type: str, span: Span, context: Context, identity: Mapping[str, Any]) -> None:
+    def __init__(self, identity: Mapping[str, str], span: Span, context: Context) -> None:
         super().__init__(set_value(STAGE_KEY, self, set_span_in_context(span, context)))
-        self.type = stage_type
+        self.type = identity[names.STAGE_TYPE]
         self.span = span
         self._identity = identity
 
     @property
     def id(self) -> str:
         """The stage id that the server will give it: the one that was asked for, else the span id."""
-        said = self._identity.get(names.STAGE_ID)
-        return said if isinstance(said, str) else f"{self.span.get_span_context().span_id:016x}"
+        return self._identity.get(names.STAGE_ID) or f"{self.span.get_span_context().span_id:016x}"
 
     @guard.guarded
     def record(self, attributes: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
@@ -50,7 +50,7 @@ class Stage(Scope):
         """
         said = {**attributes, **fields} if attributes else fields
         if guard.is_strict():
-            self._check(said)
+            _check(said)
         if self.span.is_recording():
             self._set(content.redact(attributes_of(self.type, said), content.current()))
         elif compat.has_ended(self.span):
@@ -59,18 +59,13 @@ class Stage(Scope):
     def _set(self, attributes: Mapping[str, Any]) -> None:
         hidden = attributes.get(names.CONTENT_HIDDEN_KEYS)
         if hidden:
-            have: Any = getattr(self.span, "attributes", None) or {}
-            attributes = {
-                **attributes,
-                names.CONTENT_HIDDEN_KEYS: sorted({*hidden, *have.get(names.CONTENT_HIDDEN_KEYS, ())}),
-            }
+            before = self._have().get(names.CONTENT_HIDDEN_KEYS) or ()
+            attributes = {**attributes, names.CONTENT_HIDDEN_KEYS: sorted({*hidden, *before})}
         self.span.set_attributes(attributes)
 
-    def _check(self, said: Mapping[str, Any]) -> None:
-        unknown = sorted(name for name in said if name not in FIELDS and "." not in name)
-        if unknown:
-            known = ", ".join(sorted(FIELDS))
-            guard.wrong("stage field", f"unknown fields of a stage: {', '.join(unknown)}; known are {known}")
+    def _have(self) -> Mapping[str, Any]:
+        """The attributes that the span has, as far as its implementation says."""
+        return getattr(self.span, "attributes", None) or {}
 
     @guard.guarded
     def skip(self, reason: str | None = None) -> None:
@@ -82,67 +77,60 @@ class Stage(Scope):
     @guard.guarded
     def asset(self, kind: str, name: str | None = None, **fields: Unpack[AssetFields]) -> None:
         """This stage uses an asset, whatever span is current (see `evalvault_otel.asset`)."""
-        assets.use_on(self.context_of_span(), kind, name, fields)
-
-    def context_of_span(self) -> Context:
-        """The context of work that belongs to this stage: pass it where contexts do not travel by themselves."""
-        return set_value(STAGE_KEY, self, set_span_in_context(self.span, self.context))
+        assets.use_on(set_value(STAGE_KEY, self, set_span_in_context(self.span, self.context)), kind, name, fields)
 
     def finish(self, error: BaseException | None) -> None:
         """End the span, as failed or cancelled where `error` says so."""
-        if self.span.is_recording():
-            if error is not None:
-                _failed(self.span, error)
-            assets.close(self.span)
-            self._keep_identity()
-        _end(self.span)
+        span = self.span
+        try:
+            if span.is_recording():
+                if error is not None:
+                    self._fail(error)
+                assets.close(span)
+                # The SDK drops the oldest attributes over its limit, and those of the identity are the oldest.
+                if names.STAGE_TYPE not in getattr(span, "attributes", self._identity):
+                    span.set_attributes(self._identity)
+        except Exception as problem:  # noqa: BLE001 - called in the program's thread
+            guard.failed("the end of a stage", problem)
+        try:
+            span.end()
+        except Exception as problem:  # noqa: BLE001 - a processor of somebody's may raise
+            guard.failed("the end of a span", problem)
 
     @guard.guarded
-    def _keep_identity(self) -> None:
-        """The SDK drops the oldest attributes over its limit, and these are the oldest."""
-        have: Any = getattr(self.span, "attributes", None)
-        if have is not None and names.STAGE_TYPE not in have:
-            self.span.set_attributes(self._identity)
-
-
-@guard.guarded
-def _failed(span: Span, error: BaseException) -> None:
-    """The exception as an event, once; being cancelled is no failure of the span. assembly/outcome.py reads both."""
-    said = type(error).__name__
-    if said in _CANCELLATIONS:
-        span.set_attribute(names.STAGE_STATUS, "cancelled")
-    else:
-        span.set_status(StatusCode.ERROR, f"{said}: {_message(error)}")
-        # What was said before the exception came does not hold any more.
-        have: Any = getattr(span, "attributes", None) or {}
-        if names.STAGE_STATUS in have:
-            span.set_attribute(names.STAGE_STATUS, "error")
-    span.record_exception(error, escaped=True)
+    def _fail(self, error: BaseException) -> None:
+        """The exception as an event, once; being cancelled is no failure of the span. assembly/outcome reads both."""
+        said = type(error).__name__
+        if said in _CANCELLATIONS:
+            self.span.set_attribute(names.STAGE_STATUS, "cancelled")
+        else:
+            self.span.set_status(StatusCode.ERROR, f"{said}: {_message(error)}")
+            # What was said before the exception came does not hold any more.
+            if names.STAGE_STATUS in self._have():
+                self.span.set_attribute(names.STAGE_STATUS, "error")
+        self.span.record_exception(error, escaped=True)
 
 
 def _message(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - the program's own class
-        return "(its text cannot be had)"
+        return "(it cannot say what)"
 
 
-@guard.guarded
-def _end(span: Span) -> None:
-    """A processor of somebody's may raise here."""
-    span.end()
+def _check(said: Mapping[str, Any]) -> None:
+    unknown = sorted(name for name in said if name not in FIELDS and "." not in name)
+    if unknown:
+        known = ", ".join(sorted(FIELDS))
+        guard.wrong("stage field", f"unknown fields of a stage: {', '.join(unknown)}; known are {known}")
 
 
 class StageBlock:
     """A stage to be done: `with`, `async with`, or a decorator of functions, coroutines and generators."""
 
-    def __init__(
-        self, stage_type: str, name: str | None, links: Sequence[Link], identity: dict[str, Any], fields: dict[str, Any]
-    ) -> None:
-        self._type = stage_type
-        self._name = name
-        self._links = links
+    def __init__(self, identity: Mapping[str, str], links: Sequence[Link], fields: Mapping[str, Any]) -> None:
         self._identity = identity
+        self._links = links
         self._fields = fields
         self._open: list[Stage] = []
 
@@ -157,7 +145,7 @@ class StageBlock:
     ) -> None:
         if self._open:
             # One object may be open several times, in tasks or threads: each leaves its own.
-            current = get_value(STAGE_KEY)
+            current = get_value(STAGE_KEY) if len(self._open) > 1 else None
             stage = next((one for one in self._open if one is current), self._open[-1])
             self._open.remove(stage)
             stage.leave()
@@ -173,9 +161,9 @@ class StageBlock:
 
     def __call__(self, function: F) -> F:
         """`function`, each call of which is a stage, named as the function unless a name was given."""
-        named = self._name or getattr(function, "__name__", None)
-        block = StageBlock(self._type, named, self._links, self._identity, self._fields)
-        return wrapped(function, block.start)
+        named = getattr(function, "__name__", None)
+        identity = {names.STAGE_NAME: named, **self._identity} if isinstance(named, str) else self._identity
+        return wrapped(function, StageBlock(identity, self._links, self._fields).start)
 
     def start(self) -> Stage:
         """The span, started; not current yet."""
@@ -184,19 +172,17 @@ class StageBlock:
             return self._started(context)
         except Exception as error:  # noqa: BLE001 - called in the program's thread
             guard.failed("the start of a stage", error)
-            return Stage(self._type, INVALID_SPAN, context, _NO_ATTRIBUTES)
+            return Stage(self._identity, INVALID_SPAN, context)
 
     def _started(self, context: Context) -> Stage:
-        run = get_value(RUN_KEY, context)
-        identity = {names.STAGE_TYPE: self._type, **self._identity}
-        shown = self._type
-        if self._name:
-            identity[names.STAGE_NAME] = self._name
-            shown = f"{self._type} {self._name}"
+        identity = self._identity
+        name, stage_type = identity.get(names.STAGE_NAME), identity[names.STAGE_TYPE]
+        run: Any = context.get(RUN_KEY)
         if run.__class__ is Run:
-            identity |= run.attributes
-        span = compat.tracer().start_span(shown, context, links=self._links, attributes=identity)
-        stage = Stage(self._type, span, context, identity)
+            identity = {**identity, **run.attributes}
+        shown = f"{stage_type} {name}" if name else stage_type
+        span = compat.tracer().start_span(shown, context, attributes=identity, links=self._links)
+        stage = Stage(identity, span, context)
         if self._fields:
             stage.record(**self._fields)
         return stage
@@ -219,25 +205,29 @@ def stage(
 
     An exception goes on up; the stage is then an error, a timeout by the exception's type, or cancelled.
     """
-    identity = {names.STAGE_ID: _said(id), names.STAGE_PARENT_ID: _said(parent_id)}
-    return StageBlock(
-        _type(type), _said(name), links, {key: said for key, said in identity.items() if said is not None}, fields
-    )
-
-
-def _said(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)
+    if callable(type):
+        # `@ev.stage` without a type: the function must go on working.
+        guard.wrong("stage without a type", f"a stage has a type: @stage('retrieval'), not @stage on {type!r}")
+        return cast("StageBlock", StageBlock({names.STAGE_TYPE: _NO_TYPE}, (), {})(type))
+    identity = {names.STAGE_TYPE: _type(type)}
+    for key, said in ((names.STAGE_NAME, name), (names.STAGE_ID, id), (names.STAGE_PARENT_ID, parent_id)):
+        if said:
+            identity[key] = str(said)
+    return StageBlock(identity, links, fields)
 
 
 def _type(said: object) -> str:
-    if isinstance(said, str):
-        if _TYPE.fullmatch(said):
-            return said
-        word = re.sub(r"[^a-z0-9_.\-]+", "_", said.strip().lower())[:64]
-        if _TYPE.fullmatch(word):
-            return word
-    guard.wrong("stage type", f"{said!r} is no stage type: use a word such as retrieval, or custom.<name>")
-    return "unknown"
+    word = _word(said) if isinstance(said, str) else ""
+    if not word:
+        guard.wrong("stage type", f"{said!r} is no stage type: use a word such as retrieval, or custom.<name>")
+    return word or _NO_TYPE
+
+
+@lru_cache(maxsize=1000)
+def _word(said: str) -> str:
+    """A stage type as the registry allows it; empty if nothing can be made of it."""
+    word = re.sub(r"[^a-z0-9_.\-]+", "_", said.strip().lower())[:64]
+    return word if _TYPE.fullmatch(word) else ""
 
 
 def current_stage() -> Stage | None:
