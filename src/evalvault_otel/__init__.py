@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .sdk.asset import asset
+    from .sdk.builder import StageEventBuilder
     from .sdk.content import ContentPolicy
     from .sdk.exporter import EvalVaultSpanExporter
     from .sdk.guard import WrongUse, problems, strict
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .sdk.propagation import propagate
     from .sdk.run import current_run, run
     from .sdk.stage import Stage, current_stage, stage
+    from .sdk.tracer import StageContext, StageTracer
     from .sdk.tracking import (
         begin_stage_asset_tracking,
         end_stage_asset_tracking,
@@ -41,6 +43,9 @@ __all__ = [
     "EvalVaultSpanExporter",
     "EvalVaultSpanProcessor",
     "Stage",
+    "StageContext",
+    "StageEventBuilder",
+    "StageTracer",
     "WrongUse",
     "__version__",
     "asset",
@@ -72,6 +77,8 @@ _MODULES: Final = {
     "asset": ("asset",),
     "content": ("ContentPolicy",),
     "guard": ("WrongUse", "problems", "strict"),
+    "builder": ("StageEventBuilder",),
+    "tracer": ("StageContext", "StageTracer"),
     "exporter": ("EvalVaultSpanExporter",),
     "instrument": ("instrument",),
     "processor": ("EvalVaultSpanProcessor",),

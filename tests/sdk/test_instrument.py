@@ -95,7 +95,7 @@ def test_a_provider_of_another_kind_is_left_alone(caplog: pytest.LogCaptureFixtu
 
 
 class _Failing(SpanProcessor):
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - as the SDK calls it
         raise RuntimeError
 
 

@@ -59,10 +59,10 @@ class Collected(SpanExporter):
 class Raising(SpanExporter):
     """Fails in every way."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002 - as the SDK calls it
         raise RuntimeError("export")
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - as the SDK calls it
         raise RuntimeError("flush")
 
     def shutdown(self) -> None:

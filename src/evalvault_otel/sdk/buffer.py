@@ -5,12 +5,11 @@
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from opentelemetry.sdk.trace import ReadableSpan
-
-from .sizes import size_of
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +34,26 @@ class Counts:
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 
 
-class SpanBuffer:
-    """A bounded queue. A batch that is taken counts until it is `settled`, so that memory stays bounded meanwhile."""
+class SpanBuffer(Generic[T]):
+    """A bounded queue of spans, or of what else `size_of` can say the size of.
 
-    def __init__(self, max_spans: int, max_bytes: int, max_batch: int) -> None:
+    A batch that is taken counts until it is `settled`, so that memory stays bounded meanwhile.
+    """
+
+    def __init__(self, max_spans: int, max_bytes: int, max_batch: int, size_of: Callable[[T], int]) -> None:
+        self._size_of = size_of
         self.changed = threading.Condition(threading.Lock())
-        self._spans: deque[tuple[ReadableSpan, int]] = deque()
+        self._spans: deque[tuple[T, int]] = deque()
         self._limits = max_spans, max_bytes
         self._max_batch = max_batch
         self._bytes = 0
-        self._taken: list[tuple[ReadableSpan, int]] = []
+        self._taken: list[tuple[T, int]] = []
         self._accepted = self._delivered = self._dropped = self._failed = 0
         self._closed = False
 
-    def offer(self, span: ReadableSpan) -> bool:
+    def offer(self, span: T) -> bool:
         """Take a span, if there is room; wakes the worker when a batch is full."""
-        size = size_of(span)
+        size = self._size_of(span)
         max_spans, max_bytes = self._limits
         with self.changed:
             waiting = len(self._spans) + len(self._taken)
@@ -65,7 +68,7 @@ class SpanBuffer:
                 self.changed.notify_all()
         return True
 
-    def take(self) -> list[ReadableSpan]:
+    def take(self) -> list[T]:
         """The next batch: the one that was put back, else the oldest spans, as many as a request should have."""
         with self.changed:
             size = sum(size for _, size in self._taken)

@@ -30,6 +30,7 @@ class SdkSettings:
     endpoint: str = _setting(
         "", "EVALVAULT_ENDPOINT", f"base URL of the OTLP/HTTP receiver; neither this nor a database: {DEFAULT_ENDPOINT}"
     )
+    api_url: str = _setting("http://localhost:8000", "EVALVAULT_API_URL", "address of the API, for `StageTracer`")
     db: str = _setting(
         "", "EVALVAULT_DB", "database to write to without a server: a path or `postgresql://…`; an endpoint goes first"
     )

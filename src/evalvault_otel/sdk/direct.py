@@ -9,6 +9,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,13 +25,15 @@ from ..ingest.mapping import Mapping
 from ..ingest.telemetry import IngestTelemetry
 from ..settings import Settings, load
 from ..store import Pauses, RejectBounds, Store, open_store
-from ..wire import Decoded, protobuf
+from ..wire import Decoded, protobuf, stage_events
 from ..wire.answer import Accepted
 from .forks import at_fork
 from .suppression import untraced
 from .telling import Seldom
 
 _LOG: Final = logging.getLogger(__name__)
+Decode = Callable[[bytes], Decoded]
+
 _MOST_WAITING: Final = 64
 _LOOK_S: Final = 0.2
 _PAUSE_S: Final = 2.0
@@ -64,8 +67,9 @@ class Direct:
     hold locks that it does not, so nothing is open while a process forks.
     """
 
-    def __init__(self, settings: Settings, mapping: Mapping) -> None:
+    def __init__(self, settings: Settings, mapping: Mapping, decode: Decode) -> None:
         self.retryable = True
+        self._decode = decode
         self._settings = settings
         self._mapping = mapping
         self._latest = _NEVER
@@ -78,15 +82,15 @@ class Direct:
         return self._settings.db
 
     def send(self, body: bytes, timeout_s: float) -> bool:
-        """Store an OTLP request; False when that took too long, or storage is away: it can be sent again.
+        """Store a request; False when that took too long, or storage is away: it can be sent again.
 
         Raises:
-            Undecodable: it is none.
+            InvalidInput: it is none.
             Exception: what keeps it from being stored.
         """
         deadline = min(time.monotonic() + timeout_s, self._latest)
         try:
-            answer = self._of_this_process().submit(protobuf.decode(body))
+            answer = self._of_this_process().submit(self._decode(body))
             return answer.result(max(0.0, deadline - time.monotonic()))
         except (Unavailable, TimeoutError, queue.Full):
             return False
@@ -228,6 +232,15 @@ def open_direct(db: str) -> Direct:
         SettingsError: the database, or a setting of the server that also holds here, cannot work.
         MissingExtra: PostgreSQL is asked for and its driver is not installed.
     """
+    return _opened(db, protobuf.decode)
+
+
+def open_events(db: str) -> Direct:
+    """The same for requests that are StageEvents as JSON."""
+    return _opened(db, stage_events.decode)
+
+
+def _opened(db: str, decode: Decode) -> Direct:
     # Nothing listens here, so who may send is no question.
     settings = load({"db": db, "insecure": True})
-    return Direct(settings, Mapping.of(settings))
+    return Direct(settings, Mapping.of(settings), decode)

@@ -23,6 +23,7 @@ from .config import SdkSettings
 from .telling import Seldom
 
 _LOG: Final = logging.getLogger(__name__)
+PROTOBUF: Final = "application/x-protobuf"
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 _FIRST_PAUSE_S: Final = 0.25
 _LAST_PAUSE_S: Final = 5.0
@@ -36,7 +37,7 @@ class Sender:
     Its connections belong to one process: a child of a fork opens its own.
     """
 
-    def __init__(self, url: str, settings: SdkSettings) -> None:
+    def __init__(self, url: str, settings: SdkSettings, content_type: str = PROTOBUF) -> None:
         self.url = url
         self.retryable = False
         self._settings = settings
@@ -49,7 +50,7 @@ class Sender:
         self._seldom = Seldom()
         self._calls = BoundedCalls()
         self._headers = {
-            "Content-Type": "application/x-protobuf",
+            "Content-Type": content_type,
             "User-Agent": f"evalvault-otel/{__version__}",
             **({"x-api-key": settings.api_key} if settings.api_key else {}),
             **({"Content-Encoding": "gzip"} if settings.compression == "gzip" else {}),
@@ -139,7 +140,7 @@ class Sender:
 
     def _tell_rejected(self, content: bytes) -> None:
         """Say what a receiver took only in part (OTLP, "Partial success")."""
-        if not content:
+        if not content or self._headers["Content-Type"] != PROTOBUF:
             return
         try:
             partial = ExportTraceServiceResponse.FromString(content).partial_success

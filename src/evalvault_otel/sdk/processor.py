@@ -21,6 +21,7 @@ from .context import stamp
 from .exit_hooks import before_exit_of_child
 from .exporter import EvalVaultSpanExporter
 from .forks import at_fork
+from .sizes import size_of
 from .worker import Worker
 
 _LOG: Final = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class EvalVaultSpanProcessor(SpanProcessor):
         self.exporter = exporter or EvalVaultSpanExporter(endpoint, db=db, api_key=api_key)
         self._trust_baggage = self._settings.trust_baggage
         self._pid = os.getpid()
-        self._worker = Worker(self.exporter, self._settings)
+        self._worker = Worker(self.exporter, self._settings, size_of)
         self._worker.start()
         self._first = True
         at_fork(in_child=self._after_fork)
@@ -107,7 +108,7 @@ class EvalVaultSpanProcessor(SpanProcessor):
         """Whether it has been shut down."""
         return self._worker.stopping
 
-    def _here(self) -> Worker:
+    def _here(self) -> Worker[ReadableSpan]:
         """The worker of this process."""
         if self._pid != os.getpid():
             self._after_fork()
@@ -116,7 +117,7 @@ class EvalVaultSpanProcessor(SpanProcessor):
     def _after_fork(self) -> None:
         """In a child: the parent exports what waited there; locks and the thread did not come along."""
         stopped = self._worker.stopping
-        self._worker = Worker(self.exporter, self._settings)
+        self._worker = Worker(self.exporter, self._settings, size_of)
         self._pid = os.getpid()
         if stopped:
             self._worker.buffer.close()

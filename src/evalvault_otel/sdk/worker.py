@@ -8,15 +8,18 @@ import inspect
 import logging
 import threading
 import time
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from .buffer import SpanBuffer
 from .config import SdkSettings
 from .suppression import untraced
 from .telling import Seldom
+
+T = TypeVar("T")
+S_contra = TypeVar("S_contra", contravariant=True)
 
 _LOG: Final = logging.getLogger(__name__)
 # A batch that could not be sent is tried again after these pauses, and given up when it is that old.
@@ -26,11 +29,25 @@ _GIVE_UP_S: Final = 300.0
 _ALL: Final = float("inf")
 
 
-class Worker:
+class Exporter(Protocol[S_contra]):
+    """What a worker needs of a `SpanExporter`, or of one of something else."""
+
+    def export(self, batch: Sequence[S_contra], /) -> SpanExportResult:
+        """Deliver a batch."""
+
+    def force_flush(self, timeout_millis: int = ..., /) -> bool:
+        """Deliver what it still holds."""
+
+    def shutdown(self) -> None:
+        """Let go of everything."""
+
+
+class Worker(Generic[T]):
     """Exports what is offered. All its methods may be called by any thread."""
 
-    def __init__(self, exporter: SpanExporter, settings: SdkSettings) -> None:
-        self.buffer = SpanBuffer(settings.max_queue_size, settings.max_queue_bytes, settings.max_batch_size)
+    def __init__(self, exporter: Exporter[T], settings: SdkSettings, size_of: Callable[[T], int]) -> None:
+        limits = settings.max_queue_size, settings.max_queue_bytes, settings.max_batch_size
+        self.buffer: SpanBuffer[T] = SpanBuffer(*limits, size_of)
         self.stopping = False
         self._exporter = exporter
         self._delay_s = settings.schedule_delay_ms / 1000
@@ -59,7 +76,7 @@ class Worker:
                 return  # the interpreter is on its way out: who flushes or stops does the work
             self._thread = thread
 
-    def offer(self, span: ReadableSpan) -> None:
+    def offer(self, span: T) -> None:
         """Take a span, or drop it."""
         if self._thread is None:
             self.start()
@@ -152,7 +169,7 @@ class Worker:
             self.buffer.settle(delivered=delivered)
             return True
 
-    def _export(self, batch: list[ReadableSpan]) -> bool:
+    def _export(self, batch: list[T]) -> bool:
         try:
             return self._exporter.export(batch) is SpanExportResult.SUCCESS
         except Exception as error:  # noqa: BLE001 - whatever an exporter does, the next batch is tried
