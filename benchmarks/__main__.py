@@ -11,7 +11,21 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from . import assembly, encodings, ingest, kill, latency, overload, packages, queries, remap, scale, startup, workers
+from . import (
+    assembly,
+    encodings,
+    ingest,
+    kill,
+    latency,
+    overload,
+    packages,
+    queries,
+    remap,
+    scale,
+    sdk_spans,
+    startup,
+    workers,
+)
 from .figures import Figure, machine, markdown, placed, table
 from .options import Options
 
@@ -27,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Figure]]] = {
     "kill": kill.run,
     "scale": scale.run,
     "remap": remap.run,
+    "sdk_spans": sdk_spans.run,
     "packages": packages.run,
 }
 

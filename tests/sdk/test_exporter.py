@@ -194,7 +194,14 @@ def test_spans_that_cannot_be_encoded_are_no_error(caplog: pytest.LogCaptureFixt
     broken: Any = [object()]
     with receiving() as receiver:
         assert EvalVaultSpanExporter(receiver.endpoint).export(broken) is FAILED
-    assert "could not be exported" in caplog.text
+    assert "cannot be encoded" in caplog.text
+
+
+def test_a_span_that_cannot_be_encoded_costs_no_other() -> None:
+    broken: Any = object()
+    with receiving() as receiver:
+        assert EvalVaultSpanExporter(receiver.endpoint).export([*spans("a"), broken, *spans("b")]) is OK
+        assert receiver.names == ["a", "b"]
 
 
 def test_nothing_is_nothing_to_send() -> None:

@@ -1,6 +1,9 @@
 """`instrument()`: one processor per provider and destination, whoever was there before."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -151,3 +154,18 @@ def test_the_detector_puts_the_run_on_the_resource(
 ) -> None:
     monkeypatch.setenv("EVALVAULT_RUN_ID", said)
     assert dict(RunDetector().detect().attributes) == expected
+
+
+def test_the_page_lists_every_setting() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sdk-export.md").read_text()
+    cell = r"(?:`([^`]+)` )?\| "
+    rows = re.findall(rf"^\| `(\w+)` \| `(EVALVAULT_\w+)` \| {cell}{cell}(.+?) \|$", page, re.MULTILINE)
+
+    assert rows == [
+        (spec.name, spec.metadata["env"], spec.metadata["also"], _written(spec.default), spec.metadata["doc"])
+        for spec in fields(SdkSettings)
+    ]
+
+
+def _written(default: object) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)

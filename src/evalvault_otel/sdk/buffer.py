@@ -42,7 +42,8 @@ class SpanBuffer(Generic[T]):
 
     def __init__(self, max_spans: int, max_bytes: int, max_batch: int, size_of: Callable[[T], int]) -> None:
         self._size_of = size_of
-        self.changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self.changed = threading.Condition(self._lock)
         self._spans: deque[tuple[T, int]] = deque()
         self._limits = max_spans, max_bytes
         self._max_batch = max_batch
@@ -55,16 +56,16 @@ class SpanBuffer(Generic[T]):
         """Take a span, if there is room; wakes the worker when a batch is full."""
         size = self._size_of(span)
         max_spans, max_bytes = self._limits
-        with self.changed:
-            waiting = len(self._spans) + len(self._taken)
-            if self._closed or waiting >= max_spans or self._bytes + size > max_bytes:
+        spans = self._spans
+        with self._lock:  # not through the condition, whose own methods cost as much as all the rest
+            if self._closed or len(spans) + len(self._taken) >= max_spans or self._bytes + size > max_bytes:
                 self._dropped += 1
                 return False
-            self._spans.append((span, size))
+            spans.append((span, size))
             self._bytes += size
             self._accepted += 1
             # At this number only: each span that follows would wake somebody who is already on the way.
-            if len(self._spans) == self._max_batch:
+            if len(spans) == self._max_batch:
                 self.changed.notify_all()
         return True
 

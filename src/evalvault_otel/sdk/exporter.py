@@ -84,12 +84,23 @@ class EvalVaultSpanExporter(SpanExporter):
             return SpanExportResult.SUCCESS
         try:
             with untraced():
-                body = encode_spans(spans).SerializePartialToString()
-                taken = self._transport.send(body, self._timeout_s)
+                body = self._encoded(spans)
+                taken = bool(body) and self._transport.send(body, self._timeout_s)
         except Exception as error:  # noqa: BLE001 - called by processors that may be in the program's thread
             self._seldom.warn(_LOG, "export", "spans could not be exported: %s: %s", type(error).__name__, error)
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
+
+    def _encoded(self, spans: Sequence[ReadableSpan]) -> bytes:
+        """An OTLP request with the spans, without those that the SDK's encoder cannot encode: they cost no others."""
+        try:
+            return encode_spans(spans).SerializePartialToString()
+        except Exception as error:  # noqa: BLE001 - whatever is in a span
+            self._seldom.warn(_LOG, "encode", "a span cannot be encoded: %s: %s", type(error).__name__, error)
+        if len(spans) == 1:
+            return b""
+        # Messages that stand one after another are one message with the members of all (protobuf, "Encoding").
+        return b"".join(map(self._encoded, ([span] for span in spans)))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the specification's signature
         """Nothing waits here: an export that has returned is done."""

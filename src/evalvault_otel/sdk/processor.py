@@ -10,14 +10,15 @@ import os
 import time
 from typing import Final
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_value
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.trace import TraceFlags
 
 from . import guard
 from .buffer import Counts
 from .config import read_settings
-from .context import stamp
+from .context import RUN_KEY, stamp
 from .exit_hooks import before_exit_of_child
 from .exporter import EvalVaultSpanExporter
 from .forks import at_fork
@@ -63,23 +64,28 @@ class EvalVaultSpanProcessor(SpanProcessor):
         self._pid = os.getpid()
         self._worker = Worker(self.exporter, self._settings, size_of)
         self._worker.start()
+        self._offer = self._worker.buffer.offer
         self._first = True
         at_fork(in_child=self._after_fork)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamp a span that starts."""
-        stamp(span, parent_context, trust_baggage=self._trust_baggage)
+        try:
+            if self._trust_baggage or get_value(RUN_KEY, parent_context) is not None:
+                stamp(span, parent_context, trust_baggage=self._trust_baggage)
+        except Exception as error:  # noqa: BLE001 - called in the program's thread
+            guard.failed("on_start", error)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span that has ended; without room it is dropped and counted."""
         try:
-            if span.context is not None and span.context.trace_flags.sampled:
+            context = span.context
+            if context is not None and context.trace_flags & TraceFlags.SAMPLED:
                 if self._pid != os.getpid():
                     self._after_fork()  # uWSGI forks without Python's hooks
                 if self._first:
-                    self._first = False
-                    before_exit_of_child(self._flush_at_exit)
-                self._worker.offer(span)
+                    self._begin()
+                self._offer(span)
         except Exception as error:  # noqa: BLE001 - called in the program's thread
             guard.failed("on_end", error)
 
@@ -122,7 +128,14 @@ class EvalVaultSpanProcessor(SpanProcessor):
         if stopped:
             self._worker.buffer.close()
             self._worker.stopping = True
+        self._offer = self._worker.buffer.offer
         self._first = True
+
+    def _begin(self) -> None:
+        """The first span of this process: in a child of a fork the thread is started now."""
+        self._first = False
+        self._worker.start()
+        before_exit_of_child(self._flush_at_exit)
 
     def _flush_at_exit(self) -> None:
         self.force_flush(self._settings.shutdown_timeout_ms)
