@@ -1,5 +1,6 @@
-"""The query API: JSON over HTTP, described at `/openapi.json`. It answers from the store and never writes
-(StageEvents, which come to the same address, are `stage_events`).
+"""The query API: JSON over HTTP, described at `/openapi.json`. It answers from the store and never writes.
+
+StageEvents that come to the same address are the part of `stage_events`.
 
 Where there are API keys, everything below `/api` and `/metrics` wants the scope `read`. Who restarts the process or
 sends it traffic needs no key, and the description holds no data.
