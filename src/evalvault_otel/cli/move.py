@@ -34,6 +34,8 @@ def import_(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of OTLP/JSON, - is standard input.")],
     db: Db = None,
     rules: Annotated[str | None, setting("rules")] = None,
+    run_from_session: Annotated[bool | None, setting("run_from_session")] = None,
+    run_fallback: Annotated[str | None, setting("run_fallback")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that is refused.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +51,8 @@ def import_(
     from ..ingest.mapping import Mapping
 
     collect_seldom()
-    settings = load({"db": db, "rules": rules})
+    said = {"rules": rules, "run_from_session": run_from_session, "run_fallback": run_fallback}
+    settings = load({"db": db, **said})
     mapping = Mapping.of(settings)
     _check(files)
     begun = time.monotonic()
