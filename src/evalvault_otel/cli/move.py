@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -196,10 +196,16 @@ def _written(path: Path | None) -> Iterator[Callable[[bytes], object]]:
             # Whoever reads has enough, as `head` has. What is left is not to be tried again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"is in {path.parent}, which is no folder"
+        raise InvalidInput(f"{path} {what}: give --output the name of a file")
     part = path.with_name(f"{path.name}.part")
     try:
         with part.open("wb") if path.suffix != ".gz" else gzip.open(part, "wb") as file:
             yield file.write
         part.replace(path)
+    except OSError as exc:
+        raise InvalidInput(f"{path} cannot be written: {exc.strerror or exc}") from exc
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
