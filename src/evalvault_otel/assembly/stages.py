@@ -9,6 +9,7 @@ from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
 from .attempts import Attempt, attempts
+from .bodies import cut
 from .context import LATEST_NS, SPAN, has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
@@ -28,8 +29,7 @@ _METADATA = (
     "run_id_source",
 )
 _MAX_NAME = 200
-# Longer texts stay in the archive, where `input_ref` and `output_ref` point.
-_MAX_TEXT = 1000
+_BODIES: frozenset[type[Any]] = frozenset({str, list, dict})
 FAILED = frozenset({"error", "timeout"})
 _FIRST: Attempt = (1, "")
 _NOTHING: Mapping[str, float | int | None] = {}
@@ -167,6 +167,9 @@ def _attributes(node: Node, evaluations: Sequence[Evaluation], attempt: Attempt)
     attributes = {name: value for name, value in node.fields.items() if name[0] != "_"}
     if node.reading.others:
         attributes = {**node.reading.others, **attributes}
+    ids, scores = attributes.get("doc_ids"), attributes.get("scores")
+    if ids.__class__ is list and scores.__class__ is list and 0 < len(scores) < len(ids):
+        attributes["scores"] = [*scores, *[None] * (len(ids) - len(scores))]
     if attempt[1]:
         attributes["attempt_source"] = attempt[1]
     if evaluations:
@@ -253,8 +256,7 @@ _PAYLOADS = frozenset(name for side in _SIDES for name in (side, f"{side}_uri", 
 
 
 def _shortened(attributes: dict[str, Value]) -> dict[str, Any]:
-    """Attributes without bodies: long texts are cut and `truncated` says so."""
-    long = [name for name, value in attributes.items() if value.__class__ is str and len(value) > _MAX_TEXT]
-    if not long:
-        return attributes
-    return {**attributes, **{name: attributes[name][:_MAX_TEXT] for name in long}, "truncated": True}
+    """Attributes without bodies: long texts, also within lists and maps, are cut and `truncated` says so."""
+    shortened = {name: cut(value) for name, value in attributes.items() if value.__class__ in _BODIES}
+    long = {name: value for name, value in shortened.items() if value is not attributes[name]}
+    return {**attributes, **long, "truncated": True} if long else attributes
