@@ -33,8 +33,10 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Reasons:
-    """Where the run id of a span comes from, in words, and the disagreements of conventions on it."""
+    """The run of a span, where it comes from (`source` as in rows, `run_source` in words), and conflicts on it."""
 
+    run_id: str
+    source: str
     run_source: str
     conflicts: tuple[str, ...]
 
@@ -52,7 +54,12 @@ def reasons(
     tree = nodes.build(whole, conventions)
     context.resolve(tree, [], options)
     sayers = {name: _Sayers.of(tree, name) for name in _KEYS}
-    return {node.span.span_id: Reasons(_run_source(node, sayers), tuple(node.reading.conflicts)) for node in tree.nodes}
+    return {
+        node.span.span_id: Reasons(
+            node.run_id, node.context["run_id_source"], _run_source(node, sayers), tuple(node.reading.conflicts)
+        )
+        for node in tree.nodes
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +96,4 @@ def _run_source(node: Node, sayers: dict[str, _Sayers]) -> str:
 
 
 def _key(node: Node, name: str) -> str:
-    return next((key for key in _KEYS[name] if key in node.span.attributes), name)
+    return next((key for key in _KEYS[name] if key in node.span.attributes), f"{name} by a rule")

@@ -5,10 +5,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _REFUSED = 1
 _SHOWN = 20
 _KIB = 1024
+_FOR_ALL = 0o666
 
 
 def import_(
@@ -199,13 +201,37 @@ def _written(path: Path | None) -> Iterator[Callable[[bytes], object]]:
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else f"is in {path.parent}, which is no folder"
         raise InvalidInput(f"{path} {what}: give --output the name of a file")
-    part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("wb") if path.suffix != ".gz" else gzip.open(part, "wb") as file:
-            yield file.write
-        part.replace(path)
+        with (
+            _target(path.resolve()) as file,
+            gzip.open(file, "wb") if path.suffix == ".gz" else nullcontext(file) as to,
+        ):
+            yield to.write
     except OSError as exc:
         raise InvalidInput(f"{path} cannot be written: {exc.strerror or exc}") from exc
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _target(path: Path) -> Iterator[IO[bytes]]:
+    """A file that gets its name when it is complete; a pipe or device as it is."""
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False) as part:
+        made = Path(part.name)
+        try:
+            yield part
+            part.flush()
+            made.chmod(path.stat().st_mode if path.exists() else _FOR_ALL & ~_umask())
+            made.replace(path)
+        except BaseException:
+            made.unlink(missing_ok=True)
+            raise
+
+
+def _umask() -> int:
+    """What the user takes from new files; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
