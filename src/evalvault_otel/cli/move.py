@@ -128,7 +128,11 @@ def _opened(file: str) -> Iterator[tuple[BufferedReader, int]]:
     if file == "-":
         yield sys.stdin.buffer, 0  # type: ignore[misc]  # it is one
         return
-    with Path(file).open("rb") as opened:
+    try:
+        opened = Path(file).open("rb")  # noqa: SIM115 - closed below; what goes wrong while it is read is told elsewhere
+    except OSError as exc:
+        raise InvalidInput(f"{file} cannot be read: {exc.strerror or exc}") from exc
+    with opened:
         yield opened, os.fstat(opened.fileno()).st_size
 
 
@@ -146,7 +150,7 @@ def _print(told: _Told, imported: "Imported", failed: list[str], seconds: float,
     lines = f"{count(told.documents, 'line')} of {count(told.files, 'file')}"
     typer.echo(f"{lines} in {seconds:.1f} s: {new} in {count(imported.traces, 'trace')}{more}")
     if imported.conflicts:
-        typer.echo(f"{count(imported.conflicts, 'span')} differ from what was stored before; the first stays")
+        typer.echo(f"{count(imported.conflicts, 'span')} other than what was stored before; the first stays")
     if failed:
         typer.echo(f"{count(len(failed), 'trace')} could not be assembled: see the log above")
 

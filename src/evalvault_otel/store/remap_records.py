@@ -8,7 +8,8 @@ class Remapped:
     """What became of some traces. `spans` is what those have that were assembled.
 
     `changed` traces have other stages than before, or the same with another type, name, run, parent, status, attempt,
-    tokens or attributes; `retyped` counts stages of another type, new and vanished ones included. `failed` could not be assembled.
+    tokens or attributes; `retyped` counts stages of another type, new and vanished ones included. `failed` could not be
+    assembled.
     """
 
     traces: int = 0
