@@ -4,7 +4,7 @@ from typing import Final
 
 from ..model import Value
 
-_MAX_TEXT: Final = 1000
+MAX_TEXT: Final = 1000
 # Texts of a list or map together, and how many items or levels: an id for each of a thousand documents stays.
 _MAX_TOGETHER: Final = 64_000
 _MAX_ITEMS: Final = 5_000
@@ -14,8 +14,8 @@ _MAX_DEPTH: Final = 6
 def cut(value: Value) -> Value:
     """The value itself if it is small, else a copy with its texts cut and without what is too much."""
     if value.__class__ is str:
-        return value if len(value) <= _MAX_TEXT else value[:_MAX_TEXT]
-    if value.__class__ is list and len(value) <= _MAX_ITEMS and _is_flat(value):
+        return value if len(value) <= MAX_TEXT else value[:MAX_TEXT]
+    if not value or (value.__class__ is list and len(value) <= _MAX_ITEMS and _is_flat(value)):
         return value
     room = [_MAX_TOGETHER, _MAX_ITEMS]
     shortened = _copied(value, room, 0)
@@ -29,7 +29,7 @@ def _is_flat(items: list[Value]) -> bool:
         kind = item.__class__
         if kind is str:
             size += len(item)
-            if len(item) > _MAX_TEXT:
+            if len(item) > MAX_TEXT:
                 return False
         elif kind is list or kind is dict or kind is bytes:
             return False
@@ -40,7 +40,7 @@ def _copied(value: Value, room: list[int], depth: int) -> Value:
     """A copy that fits into the room, which gets smaller."""
     room[1] -= 1
     if isinstance(value, str | bytes):
-        kept = value[: max(0, min(_MAX_TEXT, room[0]))]
+        kept = value[: max(0, min(MAX_TEXT, room[0]))]
         room[0] -= len(kept)
         return kept
     if not isinstance(value, list | dict):

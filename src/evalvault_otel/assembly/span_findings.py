@@ -42,6 +42,9 @@ def _of_places(nodes: Sequence[Node]) -> Iterator[Note]:
         span, parent = node.span, node.parent
         if span.dropped_attributes or span.dropped_events or span.dropped_links or node.missing_parent:
             yield from _missing(node)
+        for event in span.events:
+            if event.dropped_attributes:
+                yield "event_attributes_dropped", node, {"n": event.dropped_attributes}
         if not 0 < span.start_ns <= span.end_ns < LATEST_NS:
             yield "bad_time", node, {"detail": time_problem(node)}
         elif parent is not None and not parent.span.start_ns <= span.start_ns <= parent.span.end_ns:
@@ -63,15 +66,7 @@ def _of_contents(nodes: Sequence[Node]) -> Iterator[Note]:
         # What is hidden in lists spread over keys is not in `hidden`; such lists are of stages that have rules here.
         if node.reading.hidden or (node.stage_type in _OF_STAGE and REDACTED in attributes.values()):
             yield from _redacted(node)
-        if span.events:
-            yield from _of_events(node)
     yield from losses.truncated(nodes)
-
-
-def _of_events(node: Node) -> Iterator[Note]:
-    for event in node.span.events:
-        if event.dropped_attributes:
-            yield "event_attributes_dropped", node, {"n": event.dropped_attributes}
 
 
 def _of_stages(nodes: Sequence[Node]) -> Iterator[Note]:

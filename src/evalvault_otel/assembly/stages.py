@@ -9,7 +9,7 @@ from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
 from .attempts import Attempt, attempts
-from .bodies import cut
+from .bodies import MAX_TEXT, cut
 from .context import LATEST_NS, SPAN, has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
@@ -29,7 +29,6 @@ _METADATA = (
     "run_id_source",
 )
 _MAX_NAME = 200
-_BODIES: frozenset[type[Any]] = frozenset({str, list, dict})
 FAILED = frozenset({"error", "timeout"})
 _FIRST: Attempt = (1, "")
 _NOTHING: Mapping[str, float | int | None] = {}
@@ -257,6 +256,12 @@ _PAYLOADS = frozenset(name for side in _SIDES for name in (side, f"{side}_uri", 
 
 def _shortened(attributes: dict[str, Value]) -> dict[str, Any]:
     """Attributes without bodies: long texts, also within lists and maps, are cut and `truncated` says so."""
-    shortened = {name: cut(value) for name, value in attributes.items() if value.__class__ in _BODIES}
-    long = {name: value for name, value in shortened.items() if value is not attributes[name]}
+    long: dict[str, Any] = {}
+    for name, value in attributes.items():
+        kind = value.__class__
+        if kind is str:  # most are short: asked here, a call for each would cost as much as all the rest
+            if len(value) > MAX_TEXT:
+                long[name] = cut(value)
+        elif (kind is list or kind is dict) and (shortened := cut(value)) is not value:
+            long[name] = shortened
     return {**attributes, **long, "truncated": True} if long else attributes
