@@ -27,12 +27,20 @@ _Key = tuple[str, str]
 def assets(store: Queries, run_id: str) -> AssetsPart:
     """What the run used, and what changed within it."""
     uses = store.asset_versions(run_id)
-    grouped = {key: list(members) for key, members in groupby(uses, key=lambda use: (use.kind, use.name))}
-    used = [_asset(key, members) for key, members in grouped.items()]
+    grouped = _grouped(uses)
     changed = [asset for key, members in grouped.items() if (asset := _changed(key, members)) is not None]
     changed.sort(key=lambda asset: -sum(use.uses for use in grouped[asset.kind, asset.name]))
     compared = changed[:_MOST_COMPARED]
-    return AssetsPart(used, _changes(store, run_id, compared) if compared else [])
+    return AssetsPart(used_assets(uses), _changes(store, run_id, compared) if compared else [])
+
+
+def used_assets(uses: Sequence[AssetVersion]) -> list[AssetPart]:
+    """Each asset with its versions and the stage types that used it."""
+    return [_asset(key, members) for key, members in _grouped(uses).items()]
+
+
+def _grouped(uses: Sequence[AssetVersion]) -> dict[_Key, list[AssetVersion]]:
+    return {key: list(members) for key, members in groupby(uses, key=lambda use: (use.kind, use.name))}
 
 
 def _asset(key: _Key, members: Sequence[AssetVersion]) -> AssetPart:

@@ -50,7 +50,7 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
     mapping = Mapping.of(settings)
     ingestor = Ingestor(store, settings, telemetry, mapping)
     receiver = Receiver(ingestor, settings, telemetry, keys)
-    api = create_api(store, figures or registry, keys, mapping.conventions, mapping.options)
+    api = create_api(store, figures or registry, keys, mapping.conventions, mapping.options, settings.expected_kinds)
     loop = EventLoop()
     try:
         frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))

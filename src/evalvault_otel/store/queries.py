@@ -11,6 +11,7 @@ from ..errors import NotFound
 from ..model import AssetUse, Finding, StageEvent, StageLink
 from . import cursor as cursors
 from . import read_rows as rows
+from .asset_reads import SqlAssetQueries
 from .diagnosis import SqlDiagnosis
 from .named_sql import statement
 from .reads import Queries
@@ -51,7 +52,7 @@ _MAX_ID: Final = 2**63 - 1
 _REJECT_HEAD: Final = 512
 
 
-class SqlQueries(SqlDiagnosis):
+class SqlQueries(SqlDiagnosis, SqlAssetQueries):
     """`Queries` for a database that gives `dialect` and `_fetch`. See `Queries` for what each method promises."""
 
     dialect: str

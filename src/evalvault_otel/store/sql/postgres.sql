@@ -29,6 +29,9 @@ SELECT * FROM jsonb_to_recordset(CAST(:changed AS jsonb))
 -- name: of_trace
 CROSS JOIN LATERAL (SELECT * FROM $1 AS x WHERE x.trace_id = g.trace_id OFFSET 0) AS s
 
+-- name: kinds
+string_agg(DISTINCT a.kind, ',')
+
 -- name: position
 strpos
 

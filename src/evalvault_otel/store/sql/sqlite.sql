@@ -33,6 +33,9 @@ FROM json_each(:changed)
 -- name: of_trace
 CROSS JOIN $1 AS s ON s.trace_id = g.trace_id
 
+-- name: kinds
+group_concat(DISTINCT a.kind)
+
 -- name: position
 instr
 
