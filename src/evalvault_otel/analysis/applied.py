@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..model import AssetUse, StageEvent
-from .figures import iso
+from .figures import iso, rounded
 
 AppliedAssets = dict[str, str | list[str]]
 """Texts by kind: one text, or a list for the kinds of `_LISTS` and where a kind was used more than once."""
@@ -44,6 +44,8 @@ class AssetJson:
     subtype: str | None
     role: str | None
     used_at: str | None
+    load_ms: float | None
+    cache_hit: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ def asset_json(use: AssetUse) -> AssetJson:
         subtype=use.subtype,
         role=use.role,
         used_at=iso(use.used_ns),
+        load_ms=rounded(use.load_ms),
+        cache_hit=use.cache_hit,
     )
 
 
