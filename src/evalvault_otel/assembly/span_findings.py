@@ -22,7 +22,6 @@ _MS: Final = 1_000_000
 # SDKs in browsers and Node round to milliseconds, and processes of one host differ by less.
 _SKEW_NS: Final = 2 * _MS
 _CONSUMER: Final = 5  # trace.proto, SPAN_KIND_CONSUMER: it works when its parent has long ended
-_REPLACED: Final = frozenset(DEPRECATED)
 _DEFAULT_LIMIT: Final = 128  # OpenTelemetry specification, "Span Limits"
 
 
@@ -53,7 +52,7 @@ def _of_contents(nodes: Sequence[Node]) -> Iterator[Note]:
             yield "convention_conflict", node, {"detail": conflict, "between": parties(conflict)}
         if len(attributes) == _DEFAULT_LIMIT and not span.dropped_attributes:
             yield "attribute_limit_reached", node, {}
-        if not _REPLACED.isdisjoint(attributes):
+        if node.reading.deprecated:
             yield from _deprecated(node)
         # What is hidden in lists spread over keys is not in `hidden`; such lists are of stages that have rules here.
         if node.reading.hidden or (node.stage_type in _OF_STAGE and REDACTED in attributes.values()):
@@ -123,8 +122,9 @@ def _skewed(node: Node, parent: Node) -> Iterator[Note]:
 
 
 def _deprecated(node: Node) -> Iterator[Note]:
-    for key in sorted(DEPRECATED.keys() & node.span.attributes.keys()):
-        yield "deprecated_names", node, {"names": f"{key} (now {DEPRECATED[key]})"}
+    for key in node.reading.deprecated:
+        if key in node.span.attributes:  # and not from an event
+            yield "deprecated_names", node, {"names": f"{key} (now {DEPRECATED[key]})"}
 
 
 def _redacted(node: Node) -> Iterator[Note]:

@@ -30,7 +30,7 @@ _METADATA = (
 _MAX_NAME = 200
 # Longer texts stay in the archive, where `input_ref` and `output_ref` point.
 _MAX_TEXT = 1000
-_FAILED = frozenset({"error", "timeout"})
+FAILED = frozenset({"error", "timeout"})
 _FIRST: Attempt = (1, "")
 _NOTHING: Mapping[str, float | int | None] = {}
 _RETRIEVING = frozenset({"retrieval", "rerank", "fusion"})
@@ -44,7 +44,7 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
     retrieved = _retrieved(nodes)
     evaluated = by_stage(tree.nodes)
     ended = [outcome(node) for node in nodes]
-    failed = {node.stage_id for node, end in zip(nodes, ended, strict=True) if end.status in _FAILED}
+    failed = {node.stage_id for node, end in zip(nodes, ended, strict=True) if end.status in FAILED}
     tried = attempts(nodes, parents, failed)
     shared: _Shared = {}
     events = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
@@ -73,10 +73,11 @@ def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[s
         if 0 < node.span.start_ns <= node.span.end_ns < LATEST_NS
     }
     tops: list[timing.Interval] = []
+    found: dict[str, str | None] = {}
     for stage_id, interval in intervals.items():
         parent = parents.get(stage_id)
         if parent is not None and parent not in intervals:
-            parent = within(parent, parents, intervals)
+            parent = within(parent, parents, intervals, found)
         (tops if parent is None else intervals[parent].children).append(interval)
     timing.mark_critical_path(tops)
     return intervals
@@ -128,6 +129,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     usage: Mapping[str, float | int | None],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
+    silent = _PAYLOADS.isdisjoint(identity)
     # In the order of the fields: named, they would take three times as long.
     return StageEvent(
         span.trace_id,
@@ -143,8 +145,8 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         timing.duration_ms(interval) if interval else None,
         timing.self_ms(interval) if interval else None,
         timing.critical_ms(interval) if interval else None,
-        _payload_ref(identity, "input"),
-        _payload_ref(identity, "output"),
+        None if silent else _payload_ref(identity, "input"),
+        None if silent else _payload_ref(identity, "output"),
         _shortened(attributes),
         metadata,
         span.span_id,
@@ -162,7 +164,9 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
 
 
 def _attributes(node: Node, evaluations: Sequence[Evaluation], attempt: Attempt) -> dict[str, Value]:
-    attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if k[0] != "_"}}
+    attributes = {name: value for name, value in node.fields.items() if name[0] != "_"}
+    if node.reading.others:
+        attributes = {**node.reading.others, **attributes}
     if attempt[1]:
         attributes["attempt_source"] = attempt[1]
     if evaluations:
@@ -245,6 +249,7 @@ _SIDES = {
     )
     for side in ("input", "output")
 }
+_PAYLOADS = frozenset(name for side in _SIDES for name in (side, f"{side}_uri", f"{side}_messages"))
 
 
 def _shortened(attributes: dict[str, Value]) -> dict[str, Any]:
