@@ -278,7 +278,7 @@ def test_openapi_describes_every_answer(api: Api) -> None:
         "/", "/livez", "/readyz", "/metrics", "/api/runs", "/api/runs/R", "/api/runs/R/assets", "/api/stage/events/R",
         "/api/stage/metrics/R",
         "/api/stage/summary/R", "/api/stage/debug/R", "/api/findings/codes", "/api/traces/{trace_id}", "/api/rejects",
-        "/api/rejects/{reject_id}",
+        "/api/rejects/{reject_id}", "/api/assets", "/api/assets/graph", "/api/assets/{kind}/{name}",
     }  # fmt: skip
     for path, methods in document["paths"].items():
         assert set(methods) == {"get"}, path
