@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -34,6 +34,8 @@ def import_(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of OTLP/JSON, - is standard input.")],
     db: Db = None,
     rules: Annotated[str | None, setting("rules")] = None,
+    run_from_session: Annotated[bool | None, setting("run_from_session")] = None,
+    run_fallback: Annotated[str | None, setting("run_fallback")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that is refused.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +51,8 @@ def import_(
     from ..ingest.mapping import Mapping
 
     collect_seldom()
-    settings = load({"db": db, "rules": rules})
+    said = {"rules": rules, "run_from_session": run_from_session, "run_fallback": run_fallback}
+    settings = load({"db": db, **said})
     mapping = Mapping.of(settings)
     _check(files)
     begun = time.monotonic()
@@ -193,10 +196,16 @@ def _written(path: Path | None) -> Iterator[Callable[[bytes], object]]:
             # Whoever reads has enough, as `head` has. What is left is not to be tried again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"is in {path.parent}, which is no folder"
+        raise InvalidInput(f"{path} {what}: give --output the name of a file")
     part = path.with_name(f"{path.name}.part")
     try:
         with part.open("wb") if path.suffix != ".gz" else gzip.open(part, "wb") as file:
             yield file.write
         part.replace(path)
+    except OSError as exc:
+        raise InvalidInput(f"{path} cannot be written: {exc.strerror or exc}") from exc
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

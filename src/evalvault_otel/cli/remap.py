@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..analysis.figures import count
-from ..errors import InvalidInput
+from ..errors import InvalidInput, NotFound
 from ..settings import load
 from ..store.remap_records import Remapped
 from .options import AsJson, Db, reading_store, setting
@@ -36,6 +36,12 @@ def remap(
     since: Since = None,
     everything: Everything = False,
     rules: Annotated[str | None, setting("rules")] = None,
+    run_from_session: Annotated[bool | None, setting("run_from_session")] = None,
+    run_fallback: Annotated[str | None, setting("run_fallback")] = None,
+    undo_settings: Annotated[
+        bool,
+        typer.Option("--undo-settings", help="Also traces that rules or run settings made which are not given now."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Also traces that this mapping made.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     as_json: AsJson = False,
@@ -43,6 +49,7 @@ def remap(
     """Make the stages of traces anew, with the conventions of this version and the rules of now. A server may go on.
 
     Traces that this mapping made already are left out, so a call that was stopped, or killed, is simply repeated.
+    Give it the rules and run settings of `serve`: what they did is not undone by leaving them out.
 
     Example: `evalvault-otel remap --since 7d --dry-run`
     """
@@ -51,10 +58,16 @@ def remap(
     from ..ingest.remap import outdated
 
     collect_seldom()
-    mapping = Mapping.of(load({"db": db, "rules": rules}))
-    wanted = outdated(chosen(run, since, everything=everything), mapping, force=force)
+    said = {"rules": rules, "run_from_session": run_from_session, "run_fallback": run_fallback}
+    mapping = Mapping.of(load({"db": db, **said}))
+    asked, store = chosen(run, since, everything=everything), reading_store(db)
+    if run is not None and not store.selected(asked).traces:
+        raise NotFound(f"no trace of run {run!r} found: `evalvault-otel runs` lists the runs")
+    wanted = outdated(asked, mapping, force=force)
+    if not undo_settings:
+        _undo_nothing(store.selected_mappings(wanted), mapping)
     begun = time.monotonic()
-    done, complete = _remap(reading_store(db), wanted, mapping, write=not dry_run)
+    done, complete = _remap(store, wanted, mapping, write=not dry_run)
     seconds = round(time.monotonic() - begun, 3)
     if as_json:
         print_json(_told(done, mapping.version, seconds, complete=complete, dry_run=dry_run))
@@ -66,6 +79,21 @@ def remap(
         raise typer.Exit(STOPPED)
     if done.failed:
         raise typer.Exit(_FAILED)
+
+
+def _undo_nothing(versions: "dict[str, int]", mapping: "Mapping") -> None:
+    """Refuse to take from traces what settings of the server did for them.
+
+    Raises:
+        InvalidInput: some would lose it.
+    """
+    losing = {version: traces for version, traces in versions.items() if mapping.undoes(version)}
+    if losing:
+        made = f"{count(sum(losing.values()), 'trace')} (mapping {', '.join(sorted(losing)[:_SHOWN])})"
+        raise InvalidInput(
+            f"rules or run settings that this command was not given made {made}: give it --rules, --run-fallback and "
+            "--run-from-session as `serve` has them, or --undo-settings to do without"
+        )
 
 
 def chosen(run: str | None, since: str | None, trace: str | None = None, *, everything: bool) -> "Selection":

@@ -5,7 +5,7 @@ first one that says it. `rules_file` reads them; `reading` puts them between `ev
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -20,7 +20,7 @@ from .rules import Part
 
 # A rule of ours would have to be quick on any text; what tells spans apart stands at the beginning.
 _MOST_MATCHED = 1000
-_NUMBERS = re.compile(r"(\d+)")
+_NUMBERS = re.compile(r"([0-9]+)")
 
 # Which `evalvault.*` attributes fill a field: those a rule does not overrule.
 _OURS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
@@ -90,8 +90,9 @@ class Source:
 
 
 def _by_number(key: str) -> list[tuple[int, str]]:
-    """Keys as people count: `docs.10.id` after `docs.9.id`."""
-    return [(int(word), "") if word.isdecimal() else (-1, word) for word in _NUMBERS.split(key)]
+    """Keys as people count: `docs.10.id` after `docs.9.id`. Numbers may have any number of digits."""
+    words = _NUMBERS.split(key)
+    return [(len(word.lstrip("0")), word.lstrip("0")) if n % 2 else (-1, word) for n, word in enumerate(words)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,15 @@ class UserRule:
     structural: bool = False
     fills: tuple[Fill, ...] = ()
     reads: tuple[str, ...] = ()
+
+    def patterns(self) -> Iterator[str]:
+        """The regular expressions of the rule, as they are written."""
+        types = [pattern for pattern, _ in self.stage.types] if self.stage is not None else []
+        every = [fill.source.every for fill in self.fills]
+        asked = [pattern for condition in self.attributes for pattern in (condition.keys, condition.value)]
+        for pattern in (self.span, self.scope, self.service, *asked, *types, *every):
+            if pattern is not None and pattern.regex is not None:
+                yield pattern.regex.pattern
 
     def may_apply(self, span: str, scope: str, service: str, kind: int) -> bool:
         """Whether the rule can apply to spans of this name, scope, service and kind."""
