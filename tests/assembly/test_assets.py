@@ -264,6 +264,16 @@ def test_more_uses_than_a_span_has_events_go_on_in_order_in_the_aggregate_attrib
     assert {use.used_ns for use in found[100:]} == {at(100)}
 
 
+@pytest.mark.parametrize(
+    "said, used_ns", [(at(4), at(4)), (str(at(4)), at(4)), (0, at(3)), (2**64, at(3)), ([], at(3))]
+)
+def test_an_entry_of_the_aggregate_may_say_when(said: Value, used_ns: int) -> None:
+    events, entries = _mixed(3, 1)
+    found = _uses(stage(1, 0, "execute", {"evalvault.assets": [{**entries[0], "time_unix_nano": said}]}, events=events))
+
+    assert (found[-1].ordinal, found[-1].used_ns) == (3, used_ns)
+
+
 def test_uses_of_another_span_keep_their_place_beside_an_aggregate() -> None:
     events, entries = _mixed(3, 2)
     loader = span(2, 1, events=(asset(2, kind="prompt", name="p"), asset(9, kind="prompt", name="p")))

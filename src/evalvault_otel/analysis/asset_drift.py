@@ -73,7 +73,7 @@ class AssetDrift:
     between_runs: list[RunChange]
 
 
-class VersionUse(Protocol):
+class Versioned(Protocol):
     """A use of an asset in a version, with a digest or without."""
 
     @property
@@ -98,7 +98,7 @@ def drift_of_asset(uses: Sequence[RunUse], digests: Iterable[LedgerDigest]) -> A
     return AssetDrift(edits(digests), inside[-_MOST_SHOWN:], between[-_MOST_SHOWN:])
 
 
-def edits(uses: Iterable[VersionUse]) -> list[Edit]:
+def edits(uses: Iterable[Versioned]) -> list[Edit]:
     """Versions with more than one digest, in the order given."""
     found: dict[str | None, dict[str, None]] = {}
     for use in uses:
@@ -121,7 +121,7 @@ def _between(before: Sequence[RunUse], after: Sequence[RunUse]) -> list[RunChang
     ]
 
 
-def changes(kind: str, name: str, before: Iterable[VersionUse], after: Iterable[VersionUse]) -> list[Change]:
+def changes(kind: str, name: str, before: Iterable[Versioned], after: Iterable[Versioned]) -> list[Change]:
     """What is another in `after`: the versions, and the digests of versions that both used.
 
     A version that is used no longer, or besides those of before, is a change too. Where either side has no digest,
@@ -138,7 +138,7 @@ def changes(kind: str, name: str, before: Iterable[VersionUse], after: Iterable[
     return found
 
 
-def _digests(uses: Iterable[VersionUse]) -> _Digests:
+def _digests(uses: Iterable[Versioned]) -> _Digests:
     found: dict[str, set[str]] = {}
     for use in uses:
         found.setdefault(use.version or "", set()).update({use.digest} if use.digest else ())

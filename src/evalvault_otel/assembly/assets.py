@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..conventions import names
-from ..conventions.coerce import boolean, number, parse_json, text
+from ..conventions.coerce import boolean, integer, number, parse_json, text
 from ..conventions.evalvault import ASSET_EVENTS
 from ..conventions.openinference import REDACTED
 from ..conventions.tools import digest
@@ -86,10 +86,14 @@ def recorded(node: Node) -> list[Recorded]:
     return found
 
 
-def _aggregate(said: Value, used_ns: int) -> Iterator[Recorded]:
+def _aggregate(said: Value, latest_ns: int) -> Iterator[Recorded]:
     entries = parse_json(said, _LARGEST_AGGREGATE)
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, Mapping) and (content := _read(entry, _ENTRY_KEYS)) is not None:
+            used_ns = integer(entry.get(_ENTRY_TIME)) if _ENTRY_TIME in entry else None
+            if used_ns is None or not 0 < used_ns < LATEST_NS:
+                used_ns = latest_ns
+            latest_ns = max(latest_ns, used_ns)
             yield content, used_ns, _loading(entry, _ENTRY_LOADING)
 
 
@@ -107,6 +111,8 @@ _EVENT_LOADING = _DURATION, _HIT = names.ASSET_LOAD_DURATION, names.ASSET_CACHE_
 _PREFIX = "evalvault.asset."
 _ENTRY_KEYS = tuple(key.removeprefix(_PREFIX) for key in _EVENT_KEYS)
 _ENTRY_LOADING = (_DURATION.removeprefix(_PREFIX), _HIT.removeprefix(_PREFIX))
+# What an event has by itself, as OTLP/JSON calls it.
+_ENTRY_TIME = "time_unix_nano"
 # Thousands of entries, where payloads are read up to 64 KiB only.
 _LARGEST_AGGREGATE = 1024 * 1024
 # A longer load is a mistake, and times of a thousand years cannot be summed.

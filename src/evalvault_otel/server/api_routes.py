@@ -131,13 +131,14 @@ def summary(store: StoreOf, run_id: str) -> Response:
     summary="Why a run is slow, wrong or failing",
 )
 def debug(
+    request: Request,
     store: StoreOf,
     run_id: str,
     form: Annotated[Literal["json", "markdown"], Query(alias="format")] = "json",
     profile: Profile = None,
 ) -> Response:
     """The debug report. The same data gives the same bytes."""
-    report = debug_report(store, run_id, ReportOptions(limits=load_limits(profile)))
+    report = debug_report(store, run_id, _options(request, profile))
     if form == "markdown":
         return PlainTextResponse(to_markdown(report), media_type="text/markdown")
     return Response(to_json(report), media_type="application/json")
@@ -190,6 +191,10 @@ def rejects(  # noqa: PLR0913, PLR0917 - one parameter per filter
 def reject(store: StoreOf, reject_id: int) -> Response:
     """The payload as OTLP/JSON where it can be read, as the text that came, or as base64."""
     return json_answer(reject_detail_json(store.reject(reject_id)))
+
+
+def _options(request: Request, profile: str | None) -> ReportOptions:
+    return ReportOptions(limits=load_limits(profile), expected=request.app.state.expected_assets)
 
 
 def _trace_json(store: Store, trace: Trace) -> TraceJson:

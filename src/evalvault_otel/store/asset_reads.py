@@ -23,6 +23,7 @@ from .asset_records import (
     LedgerVersion,
     RunBefore,
     RunUse,
+    RunVersion,
 )
 from .records import Page
 
@@ -59,6 +60,9 @@ class AssetQueries(Protocol):
 
     def asset_runs(self, kind: str, name: str, limit: int) -> list[RunUse]:
         """What the runs that used the asset last used of it, by the start of the run, then by first use."""
+
+    def run_versions(self, run_id: str) -> list[RunVersion]:
+        """The assets that a run used, each with its version and digest once, by these."""
 
     def run_before(self, run_id: str) -> RunBefore | None:
         """The run of the same service and kind that ended last before this one began, if any."""
@@ -129,6 +133,11 @@ class SqlAssetQueries(ABC):
         """See `AssetQueries.asset_runs`."""
         found = self._read("asset_runs", kind=kind, asset_name=name, limit=limit)
         return [RunUse(**{**_versioned(row), "digest": row["digest"] or None}) for row in found]
+
+    def run_versions(self, run_id: str) -> list[RunVersion]:
+        """See `AssetQueries.run_versions`."""
+        found = [RunVersion(**row) for row in self._read("run_versions", run_id=run_id)]
+        return sorted(found, key=lambda use: (use.kind, use.name, use.version or "", use.digest or ""))
 
     def run_before(self, run_id: str) -> RunBefore | None:
         """See `AssetQueries.run_before`."""

@@ -155,3 +155,13 @@ class GraphFlow:
     to_type: str
     to_name: str | None
     times: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunVersion:
+    """An asset in a version, with a digest, that a run used."""
+
+    kind: str
+    name: str
+    version: str | None
+    digest: str | None

@@ -201,3 +201,7 @@ FROM flows
 GROUP BY relation, from_type, from_name, to_type, to_name
 ORDER BY count(*) DESC, relation, from_type, COALESCE(from_name, ''), to_type, COALESCE(to_name, '')
 LIMIT :limit
+
+-- name: run_versions
+SELECT DISTINCT a.kind, a.name, a.version, a.digest
+FROM (SELECT DISTINCT asset FROM asset_use WHERE run_id = :run_id) AS u JOIN asset AS a ON a.id = u.asset
