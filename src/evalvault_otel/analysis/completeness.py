@@ -54,7 +54,8 @@ class Completeness:
 
 def completeness(store: AssetQueries, run_id: str, expected: Expected = DEFAULT_EXPECTED) -> Completeness:
     """The completeness of a run; skipped and derived stages do not count, for they did no work."""
-    found = store.filled_stages(run_id, list(expected)) if expected else []
+    kinds = {kind for listed in expected.values() for kind in listed}
+    found = store.filled_stages(run_id, list(expected), kinds) if expected else []
     grouped = groupby(found, key=lambda item: item.stage_type)
     types = [_type_fill(stage_type, list(members), expected[stage_type]) for stage_type, members in grouped]
     stages, filled = sum(item.stages for item in types), sum(item.with_assets for item in types)
@@ -63,7 +64,7 @@ def completeness(store: AssetQueries, run_id: str, expected: Expected = DEFAULT_
 
 def _type_fill(stage_type: str, found: Sequence[FilledStages], kinds: Sequence[str]) -> TypeFill:
     stages = sum(item.stages for item in found)
-    filled = sum(item.stages for item in found if item.kinds)
+    filled = sum(item.stages for item in found if item.filled)
     by_kind = {kind: sum(item.stages for item in found if kind in item.kinds) for kind in kinds}
     fills = [KindFill(kind, n, share(n, stages)) for kind, n in by_kind.items()]
     return TypeFill(stage_type, stages, filled, share(filled, stages), fills)

@@ -11,7 +11,7 @@ from .asset_drift import AssetDrift, drift_of_asset
 from .figures import iso, rounded, share
 from .version_compare import VersionComparison, compared
 
-MOST_MEASURED: Final = 5_000
+MOST_MEASURED: Final = 2_000
 """Of how many of its latest uses the stages of a version are measured."""
 _MOST_VERSIONS: Final = 200
 _MOST_COMPARED: Final = 20

@@ -35,13 +35,14 @@ class StageAssets:
 class RunAssets:
     """A page of the stages of a run with their assets, by start.
 
-    `used` names the assets of the whole run, the most used 500 of `used_total`.
+    The first page says besides how complete the whole run is, and what it `used`: the most used 500 of `used_total`
+    assets. These are None on further pages.
     """
 
     run_id: str
-    completeness: Completeness
-    used: list[AssetPart]
-    used_total: int
+    completeness: Completeness | None
+    used: list[AssetPart] | None
+    used_total: int | None
     stages: list[StageAssets]
     total: int
     returned: int
@@ -65,18 +66,21 @@ def run_assets(  # noqa: PLR0913, PLR0917 - what is asked, of whom, and which pa
     store.run(run_id)
     page = store.stages(run_id, wanted, limit, cursor)
     uses = stage_uses(store, run_id, page.items)
-    used = used_assets(store.asset_versions(run_id))
-    most = sorted(used, key=lambda asset: -sum(version.uses for version in asset.versions))[:_MOST_USED]
+    used = used_assets(store.asset_versions(run_id)) if cursor is None else None
     return RunAssets(
         run_id=run_id,
-        completeness=completeness(store, run_id, expected),
-        used=most,
-        used_total=len(used),
+        completeness=completeness(store, run_id, expected) if cursor is None else None,
+        used=None if used is None else sorted(used, key=_uses, reverse=True)[:_MOST_USED],
+        used_total=None if used is None else len(used),
         stages=[_stage(stage, found) for stage, found in zip(page.items, uses, strict=True)],
         total=page.total,
         returned=len(page.items),
         next_cursor=page.next_cursor,
     )
+
+
+def _uses(asset: AssetPart) -> int:
+    return sum(version.uses for version in asset.versions)
 
 
 def stage_uses(store: Queries, run_id: str, stages: Sequence[StageEvent]) -> list[list[AssetUse]]:

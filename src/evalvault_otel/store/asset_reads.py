@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -27,6 +27,9 @@ from .asset_records import (
 )
 from .records import Page
 
+# Bits of a number of 64.
+_MOST_KINDS: Final = 60
+
 
 class AssetQueries(Protocol):
     """The part of `Queries` about assets."""
@@ -34,8 +37,11 @@ class AssetQueries(Protocol):
     def uses_of_traces(self, trace_ids: Collection[str], run_id: str | None = None) -> list[AssetUse]:
         """Assets used in these traces, by trace and stage id, then in the order of use."""
 
-    def filled_stages(self, run_id: str, stage_types: Collection[str]) -> list[FilledStages]:
-        """How many stages of these types used assets of which kinds; derived and skipped stages do not count."""
+    def filled_stages(self, run_id: str, stage_types: Collection[str], kinds: Collection[str]) -> list[FilledStages]:
+        """How many stages of these types used assets of which of these kinds (at most 60), or of others.
+
+        Derived and skipped stages do not count.
+        """
 
     def assets(self, wanted: AssetFilter, limit: int, cursor: str | None = None) -> Page[LedgerAsset]:
         """Assets that were used, by kind and name, with exact counts of their uses in the time that is asked for.
@@ -91,10 +97,21 @@ class SqlAssetQueries(ABC):
         found = self._read("uses_of_traces", traces=_json(sorted(set(trace_ids))), run_id=run_id)
         return list(map(rows.asset_of, found))
 
-    def filled_stages(self, run_id: str, stage_types: Collection[str]) -> list[FilledStages]:
+    def filled_stages(self, run_id: str, stage_types: Collection[str], kinds: Collection[str]) -> list[FilledStages]:
         """See `AssetQueries.filled_stages`."""
-        found = self._read("filled_stages", run_id=run_id, types=_json(sorted(set(stage_types))))
-        return [FilledStages(row["stage_type"], _split(row["kinds"]), row["stages"]) for row in found]
+        # The lowest bit stands for all kinds that are not asked for.
+        bits = {kind: 2 << place for place, kind in enumerate(sorted(set(kinds))[:_MOST_KINDS])}
+        types = _json(sorted(set(stage_types)))
+        found = self._read("filled_stages", run_id=run_id, types=types, bits=_json(bits))
+        return [
+            FilledStages(
+                row["stage_type"],
+                tuple(kind for kind, bit in bits.items() if row["mask"] & bit),
+                row["mask"] > 0,
+                row["stages"],
+            )
+            for row in found
+        ]
 
     def assets(self, wanted: AssetFilter, limit: int, cursor: str | None = None) -> Page[LedgerAsset]:
         """See `AssetQueries.assets`."""
@@ -168,10 +185,6 @@ def like(part: str | None) -> str | None:
 def _json(value: Any) -> str:
     """A list as a parameter."""
     return orjson.dumps(value).decode()
-
-
-def _split(kinds: str | None) -> tuple[str, ...]:
-    return tuple(sorted(kinds.split(","))) if kinds else ()
 
 
 def _versioned(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FilledStages:
-    """Stages of one type in a run that used assets of just these kinds (none: no asset at all)."""
+    """Stages of one type in a run that used assets of just these kinds, of those asked for.
+
+    `filled` says that they used any asset at all.
+    """
 
     stage_type: str
     kinds: tuple[str, ...]
+    filled: bool
     stages: int
 
 

@@ -1,4 +1,4 @@
--- Reads about assets, of every database. `kinds` is in the dialect's file.
+-- Reads about assets, of every database. `filled_stages` is in the dialect's file.
 
 -- name: uses_of_traces
 -- `of_trace` looks rows up by trace; see `version_metrics`.
@@ -7,20 +7,6 @@ SELECT s.* FROM g {of_trace(v_asset_use)}
 WHERE s.stage_id IS NOT NULL
 AND s.run_id || '' = :run_id -- if run_id
 ORDER BY s.trace_id, s.stage_id, s.ordinal
-
--- name: filled_stages
-SELECT stage_type, kinds, count(*) AS stages
-FROM (
-    SELECT s.stage_type, {kinds} AS kinds
-    FROM stage_event AS s
-    LEFT JOIN asset_use AS u ON u.trace_id = s.trace_id AND u.stage_id = s.stage_id
-    LEFT JOIN asset AS a ON a.id = u.asset
-    WHERE s.run_id = :run_id AND s.status <> 'skipped' AND NOT s.derived
-    AND s.stage_type IN (SELECT value FROM {list(types)} AS t)
-    GROUP BY s.trace_id, s.stage_id, s.stage_type
-) AS f
-GROUP BY stage_type, kinds
-ORDER BY stage_type, kinds
 
 -- name: asset_list
 WITH used AS (
@@ -58,8 +44,8 @@ LIMIT :limit
 -- name: uses_of_asset
 -- Run by run: there is an index by run and asset, and one by asset alone would cost every write. CROSS JOIN keeps SQLite
 -- to that order; PostgreSQL finds its own.
-FROM asset AS a CROSS JOIN run AS r JOIN asset_use AS b ON b.run_id = r.run_id AND b.asset = a.id
-WHERE a.kind = :kind AND a.name = :asset_name
+FROM asset AS a CROSS JOIN run AS r CROSS JOIN asset_use AS b
+WHERE b.run_id = r.run_id AND b.asset = a.id AND a.kind = :kind AND a.name = :asset_name
 
 -- name: ledger_versions
 SELECT COALESCE(a.version, '') AS version, count(*) AS uses,
@@ -181,20 +167,19 @@ LIMIT :limit
 -- The stage below another one, and the one after it under the same parent.
 WITH {graph_traces},
 placed AS MATERIALIZED (
-    SELECT s.trace_id, s.stage_id, s.parent_stage_id, s.stage_type, s.stage_name, row_number() OVER (
-        PARTITION BY s.trace_id, COALESCE(s.parent_stage_id, '') ORDER BY s.started_ns, s.stage_id
-    ) AS place
+    SELECT s.trace_id, s.stage_id, s.parent_stage_id, s.stage_type, s.stage_name,
+        lead(s.stage_type) OVER siblings AS next_type, lead(s.stage_name) OVER siblings AS next_name
     FROM g {of_trace(stage_event)}
     WHERE s.run_id || '' = :run_id AND s.started_ns IS NOT NULL
+    WINDOW siblings AS (PARTITION BY s.trace_id, COALESCE(s.parent_stage_id, '') ORDER BY s.started_ns, s.stage_id)
 ),
 flows AS (
-    SELECT 'child' AS relation, p.stage_type AS from_type, p.stage_name AS from_name, c.stage_type AS to_type,
-        c.stage_name AS to_name
-    FROM placed AS c JOIN placed AS p ON p.trace_id = c.trace_id AND p.stage_id = c.parent_stage_id
+    SELECT 'child' AS relation, s.stage_type AS from_type, s.stage_name AS from_name, g.stage_type AS to_type,
+        g.stage_name AS to_name
+    FROM placed AS g {of_trace(stage_event)}
+    WHERE s.stage_id = g.parent_stage_id
     UNION ALL
-    SELECT 'next', p.stage_type, p.stage_name, c.stage_type, c.stage_name
-    FROM placed AS p JOIN placed AS c ON c.trace_id = p.trace_id
-        AND COALESCE(c.parent_stage_id, '') = COALESCE(p.parent_stage_id, '') AND c.place = p.place + 1
+    SELECT 'next', stage_type, stage_name, next_type, next_name FROM placed WHERE next_type IS NOT NULL
 )
 SELECT relation, from_type, from_name, to_type, to_name, count(*) AS times
 FROM flows
