@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .sdk.asset import asset
-    from .sdk.content import ContentPolicy
+    from .sdk.content import ContentPolicy, use_content_policy
     from .sdk.guard import WrongUse, problems, strict
     from .sdk.loading import track_assets
     from .sdk.propagation import propagate
@@ -60,11 +60,12 @@ __all__ = [
     "track_screen_asset_to_stage",
     "track_source_asset_to_stage",
     "track_tool_asset_to_stage",
+    "use_content_policy",
 ]
 
 _MODULES: Final = {
     "asset": ("asset",),
-    "content": ("ContentPolicy",),
+    "content": ("ContentPolicy", "use_content_policy"),
     "guard": ("WrongUse", "problems", "strict"),
     "loading": ("track_assets",),
     "propagation": ("propagate",),

@@ -177,6 +177,31 @@ def test_a_loader_that_is_wrapped_once_records_every_call(recorded: Recording) -
     assert recorded.assets() == {"route_plan": ["prompt ops/planner v4"], "compose": ["prompt ops/planner v4"]}
 
 
+def test_a_stage_that_is_done_again_has_its_own_assets(recorded: Recording) -> None:
+    with ev.stage("workflow"):
+        for attempt in (1, 2):
+            with ev.stage("execute", attempt=attempt):
+                ev.asset("query", "find", version=attempt)
+
+    assembly = recorded.assembly()
+    attempts = {stage.stage_id: stage.attempt for stage in assembly.stages}
+    assert [(attempts[use.stage_id], use.version) for use in assembly.asset_uses] == [(1, "1"), (2, "2")]
+
+
+def test_what_came_from_elsewhere_is_not_hidden_by_what_came_after(recorded: Recording) -> None:
+    with ev.stage("compose"):
+        ev.asset("prompt", "system", version=1, origin="fallback")
+        ev.asset("prompt", "answer", version=0, origin="registry")
+        ev.asset("policy", "p")
+
+    uses = recorded.assembly().asset_uses
+    assert [(use.name, use.version, use.origin, use.fallback) for use in uses] == [
+        ("system", "1", "fallback", True),
+        ("answer", "0", "registry", False),
+        ("p", None, None, False),
+    ]
+
+
 @pytest.mark.parametrize("uses", [100, 101, 129, 700, 3000])
 def test_no_use_is_lost_over_the_limit_of_events_and_their_order_stays(recorded: Recording, uses: int) -> None:
     with ev.stage("execute"):

@@ -97,7 +97,7 @@ class _State:
     policy: ContentPolicy | None = None
 
 
-def use(policy: ContentPolicy | None) -> None:
+def use_content_policy(policy: ContentPolicy | None) -> None:
     """Let this hold for all stages of the process; None: what the environment says."""
     _State.policy = policy
 
