@@ -103,7 +103,11 @@ def asset(  # noqa: PLR0913 - what an asset is known by
         if not span.is_recording():
             _without_span(span, said)
             return
-        uses = _by_span.get(span) or _first_on(span)
+        try:
+            uses = _by_span.get(span) or _first_on(span)
+        except TypeError:  # a span of another SDK, of which nothing can be remembered
+            span.add_event(names.ASSET_USED_EVENT, said)
+            return
         if next(uses.numbers) < uses.events:
             span.add_event(names.ASSET_USED_EVENT, said)
         else:

@@ -131,6 +131,11 @@ def redact(attributes: Mapping[str, Any], policy: ContentPolicy) -> Mapping[str,
     return {**attributes, **found, names.CONTENT_HIDDEN_KEYS: sorted({*before, *hidden})}
 
 
+def masked(text: str, policy: ContentPolicy) -> str:
+    """A text that is no attribute, such as an error's, with what fits the patterns masked."""
+    return _treatment(policy)("", text) if policy.mask_patterns else text
+
+
 @lru_cache(maxsize=4096)
 def is_content(key: str) -> bool:
     """Whether an attribute of this name holds contents."""
