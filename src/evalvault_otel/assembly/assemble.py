@@ -110,10 +110,12 @@ _Use = tuple[int, Node, assets.Content, int | None]
 def _asset_uses(work: _Work) -> Iterable[AssetUse]:
     by_stage: dict[str, list[_Use]] = {}
     for node in work.tree.nodes:
-        for content, used_ns in assets.recorded(node):
-            owner = node.owner
-            when = node.span.start_ns if used_ns is None else used_ns
-            by_stage.setdefault(owner.stage_id if owner else "", []).append((when, node, content, used_ns))
+        recorded = assets.recorded(node)
+        if recorded:
+            owner, start_ns = node.owner, node.span.start_ns
+            by_stage.setdefault(owner.stage_id if owner else "", []).extend(
+                [(start_ns if used_ns is None else used_ns, node, content, used_ns) for content, used_ns in recorded]
+            )
     for stage in work.stages:
         known = (use[2] for use in by_stage.get(stage.stage_id, ()))
         for content in assets.by_convention(stage, known):
@@ -146,14 +148,24 @@ def _runs(work: _Work, events: Sequence[StageEvent]) -> Iterable[RunTrace]:
     for event in events:
         by_run.setdefault(event.run_id, []).append(event)
     entry = work.tree.entry
-    first_of = {node.run_id: node for node in reversed(work.tree.nodes)}
-    for run_id in sorted(by_run.keys() | ({entry.run_id} if not by_run else set())):
-        yield _run_trace(run_id, first_of.get(run_id, entry), by_run.get(run_id, []), work.tree)
+    of_run: dict[str, list[Node]] = {}
+    for node in work.tree.nodes:
+        of_run.setdefault(node.run_id, []).append(node)
+    for run_id in sorted(by_run or {entry.run_id}):
+        yield _run_trace(run_id, of_run.get(run_id) or [entry], by_run.get(run_id, ()))
 
 
-def _run_trace(run_id: str, first: Node, events: Sequence[StageEvent], tree: Tree) -> RunTrace:
-    starts, ends = _times([node.span for node in tree.nodes if node.run_id == run_id])
+def _run_trace(run_id: str, members: Sequence[Node], events: Sequence[StageEvent]) -> RunTrace:
+    first = members[0]
+    starts, ends = _times([node.span for node in members])
     said = first.context
+    stage_types, errors, tokens_in, tokens_out, cost = set(), 0, 0, 0, 0.0
+    for event in events:
+        stage_types.add(event.stage_type)
+        errors += event.status in stages.FAILED
+        tokens_in += event.tokens_in or 0
+        tokens_out += event.tokens_out or 0
+        cost += event.cost_total or 0.0
     return RunTrace(
         trace_id=first.span.trace_id,
         run_id=run_id,
@@ -162,11 +174,11 @@ def _run_trace(run_id: str, first: Node, events: Sequence[StageEvent], tree: Tre
         started_ns=min(starts, default=0),
         finished_ns=max(starts + ends, default=0),
         stages=len(events),
-        errors=sum(event.status in {"error", "timeout"} for event in events),
-        stage_types=tuple(sorted({event.stage_type for event in events})),
-        tokens_in=min(sum(event.tokens_in or 0 for event in events), _MAX_COUNT),
-        tokens_out=min(sum(event.tokens_out or 0 for event in events), _MAX_COUNT),
-        cost_total=min(sum(event.cost_total or 0.0 for event in events), sys.float_info.max),
+        errors=errors,
+        stage_types=tuple(sorted(stage_types)),
+        tokens_in=min(tokens_in, _MAX_COUNT),
+        tokens_out=min(tokens_out, _MAX_COUNT),
+        cost_total=min(cost, sys.float_info.max),
         run_name=_text(said.get("run_name")),
         run_kind=_text(said.get("run_kind")),
         dataset=_text(said.get("dataset_name")),

@@ -29,7 +29,7 @@ def attempts(
 ) -> Mapping[str, Attempt]:
     """Attempts other than a first one, by stage id. `failed` are ids of stages that ended in an error or timeout."""
     found = {node.stage_id: (said, "") for node in nodes if (said := _said(node)) is not None}
-    if any(part.span.links for node in nodes for part in (node, *node.wrapped)):
+    if any(node.span.links or any(part.span.links for part in node.wrapped) for node in nodes):
         _by_links(nodes, found)
     if failed:
         _by_order(nodes, parents, failed, found)

@@ -9,6 +9,7 @@ beside it as `run_id_source`.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from ..conventions.coerce import text
@@ -26,6 +27,7 @@ _RESOURCE_KEYS = {
     if rule.part is Part.CONTEXT and rule.key.startswith("evalvault.")
 }
 _MAX_RUN_ID = 128
+_DAY_NS = 86_400 * 1_000_000_000
 SPAN: Final = "span"
 """Source of a run id that the span itself, or one above it, names."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -83,16 +85,18 @@ def _run_id(said: Value) -> str | None:
 
 def _agreed(nodes: Sequence[Node], conflicts: list[str]) -> dict[str, Value]:
     """What spans of the trace say without contradiction."""
-    said: dict[str, list[Value]] = {}
+    said: dict[str, Value] = {}
+    differing: set[str] = set()
+    runs: set[str] = set()
     for node in nodes:
         for name, value in node.reading.context.items():
-            values = said.setdefault(name, [])
-            if value not in values:
-                values.append(value)
-    runs = said.get("run_id", [])
+            if said.setdefault(name, value) != value:
+                differing.add(name)
+            if name == "run_id":
+                runs.add(str(value))
     if len(runs) > 1:
-        conflicts.append(f"spans of this trace name {len(runs)} runs: {', '.join(sorted(map(str, runs)))}")
-    return {name: values[0] for name, values in said.items() if len(values) == 1}
+        conflicts.append(f"spans of this trace name {len(runs)} runs: {', '.join(sorted(runs))}")
+    return {name: value for name, value in said.items() if name not in differing}
 
 
 def _said_by(resource: Resource) -> dict[str, Value]:
@@ -108,10 +112,15 @@ def fallback_run(tree: Tree, options: AssemblyOptions = DEFAULT_OPTIONS) -> tupl
     """The run of a trace that names none, and its source: "today's traffic" of a service, or the trace itself."""
     if options.run_fallback == TRACE:
         return tree.entry.span.trace_id, "trace_id"
-    first_ns = min((node.span.start_ns for node in tree.nodes if has_time(node.span.start_ns)), default=0)
-    day = datetime.fromtimestamp(first_ns // 1_000_000_000, tz=UTC).date().isoformat()
-    service = _CONTROL.sub(REPLACEMENT, tree.entry.span.resource.service)[:_MAX_RUN_ID]
-    return f"{service}@{day}", "service_day"
+    starts = [node.span.start_ns for node in tree.nodes if 0 < node.span.start_ns < LATEST_NS]
+    return _service_day(tree.entry.span.resource.service, min(starts, default=0) // _DAY_NS), "service_day"
+
+
+@lru_cache(maxsize=1000)
+def _service_day(service: str, day: int) -> str:
+    """The run of a service on one day, counted from 1970."""
+    date = datetime.fromtimestamp(day * 86_400, tz=UTC).date().isoformat()
+    return f"{_CONTROL.sub(REPLACEMENT, service)[:_MAX_RUN_ID]}@{date}"
 
 
 def has_time(time_ns: int) -> bool:

@@ -82,11 +82,15 @@ def truncated(nodes: Sequence[Node]) -> Iterator[Note]:
             value = identity.get(name)
             if value.__class__ is str and len(value) >= _SHORTEST:
                 payloads.setdefault(node.span.resource.id, []).append(value)
+    of_resource: dict[str, list[Node]] = {}
     for resource, found in payloads.items():
         length = max(map(len, found))
         longest = [value for value in found if len(value) == length]
         if len(longest) > 1 or _is_cut_json(longest[0]):
-            yield from _cut_at(length, [node for node in nodes if node.span.resource.id == resource])
+            if not of_resource:
+                for node in nodes:
+                    of_resource.setdefault(node.span.resource.id, []).append(node)
+            yield from _cut_at(length, of_resource[resource])
 
 
 def _cut_at(length: int, nodes: Sequence[Node]) -> Iterator[Note]:

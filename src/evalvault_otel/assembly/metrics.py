@@ -7,10 +7,9 @@ verdicts are not made here either: they may change without a stage being looked 
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .metric_names import generic_name
 from .metric_values import FALSE_TEXTS, BadValueError, amount, count, finite, items, number, numbers, text, truth
@@ -22,8 +21,7 @@ Rule = Callable[[Attributes, Attributes], Scores | None]
 _CITATION_LISTS: Final = ("doc_ids", "ids", "sources", "citations")
 
 
-@dataclass(frozen=True, slots=True)
-class StageMetrics:
+class StageMetrics(NamedTuple):
     """Scores by full metric name (`retrieval.result_count`), and a sentence for each value that could not be used."""
 
     scores: dict[str, float]
@@ -43,10 +41,11 @@ def stage_metrics(
     """
     scores: Scores = {}
     bad: list[str] = []
+    names = _FULL_NAMES.get(stage_type, _NO_NAMES)
     for rule in _RULES.get(stage_type, ()):
         try:
             for name, score in (rule(attributes, metadata) or _NONE).items():
-                scores[f"{stage_type}.{name}"] = score
+                scores[names[name]] = score
         except (BadValueError, OverflowError) as exc:
             bad.append(f"{stage_type}: {exc}")
     if retrieved is not None and stage_type == "output":
@@ -60,6 +59,8 @@ def stage_metrics(
 
 def _documents(attributes: Attributes, _: Attributes) -> Scores:
     raw = attributes.get("doc_ids")
+    if raw is None:  # not recorded, which is not the same as nothing found
+        return {"ordering_warning": 1.0} if _unordered(attributes.get("scores")) else {}
     ids = items(raw)
     scores = {"result_count": float(len(ids))}
     if ids:
@@ -92,9 +93,9 @@ def _score_spread(attributes: Attributes, _: Attributes) -> Scores | None:
 
 def _relevance(attributes: Attributes, metadata: Attributes) -> Scores | None:
     relevant = {text(item) for item in items(attributes.get("relevant_doc_ids") or metadata.get("relevant_doc_ids"))}
-    if not relevant:
-        return None
     raw = attributes.get("doc_ids")
+    if not relevant or raw is None:
+        return None
     ids = [text(item) for item in items(raw)]
     ordered = not _unordered(raw)
     top_k = attributes.get("top_k")
@@ -237,12 +238,28 @@ _RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
 }
 
 
+class _FullNames(dict[str, str]):
+    """Names of scores with their stage type, each made once."""
+
+    def __init__(self, stage_type: str) -> None:
+        self._stage_type = stage_type
+
+    def __missing__(self, name: str) -> str:
+        full = self[name] = f"{self._stage_type}.{name}"
+        return full
+
+
+_FULL_NAMES: Final[Mapping[str, Mapping[str, str]]] = {stage_type: _FullNames(stage_type) for stage_type in _RULES}
+_NO_NAMES: Final[Mapping[str, str]] = {}
+
+
 def _add_generic(stage_type: str, attributes: Attributes, scores: Scores, bad: list[str]) -> None:
     """Every other number becomes `{stage_type}.{key}`. A bool is not a number: `type` and not `isinstance`."""
     for key, value in attributes.items():
         kind = type(value)
         if (kind is float or kind is int) and (name := generic_name(stage_type, key)) is not None:
             try:
-                scores[name] = number(value, key)
+                # As in `numbers`: finite, and no call.
+                scores[name] = value if kind is float and value - value == 0 else number(value, key)
             except BadValueError as exc:
                 bad.append(f"{stage_type}: {exc}")

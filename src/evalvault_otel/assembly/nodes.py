@@ -30,8 +30,8 @@ class Node:
     type_source: str
     above: "Node | None" = None
     wrapped_in: "Node | None" = None
-    wrapped: list["Node"] = field(default_factory=list)
-    fields: dict[str, Value] = field(default_factory=dict)
+    wrapped: Sequence["Node"] = ()
+    fields: dict[str, Value] = field(init=False)
     inherited: Mapping[str, Value] = field(init=False)
     context: Mapping[str, Value] = field(init=False)
     stage_id: str = ""
@@ -69,7 +69,7 @@ def build(spans: Iterable[Span], conventions: Conventions = DEFAULT) -> Tree:
     ordered = list(by_id.values())
     places = {span_id: place for place, span_id in enumerate(by_id)}
     above = [places.get(span.parent_span_id, _NOWHERE) for span in ordered]
-    top_down, cut = _top_down(above), list[int]()
+    top_down, cut = _top_down(above), set[int]()
     if len(top_down) < len(ordered):  # no way leads from a top into a circle
         cut = _cut_cycles(above)
         top_down = _top_down(above)
@@ -77,7 +77,8 @@ def build(spans: Iterable[Span], conventions: Conventions = DEFAULT) -> Tree:
     for place in top_down:
         parent = nodes[above[place]] if above[place] != _NOWHERE else None
         nodes[place] = _node(ordered[place], parent, conventions, lost=above[place] == _NOWHERE and place not in cut)
-    return _tree([node for place in top_down if (node := nodes[place])], [node for p in cut if (node := nodes[p])])
+    lost_links = [node for place in sorted(cut) if (node := nodes[place])]
+    return _tree([node for place in top_down if (node := nodes[place])], lost_links)
 
 
 _BY_START = attrgetter("start_ns", "span_id")
@@ -99,9 +100,9 @@ def _top_down(above: Sequence[int]) -> list[int]:
     return found
 
 
-def _cut_cycles(above: list[int]) -> list[int]:
+def _cut_cycles(above: list[int]) -> set[int]:
     """Take the parent away from the earliest span of each circle; the places of these spans."""
-    cut: list[int] = []
+    cut: set[int] = set()
     done: set[int] = set()
     for start in range(len(above)):
         path: dict[int, None] = {}
@@ -113,26 +114,18 @@ def _cut_cycles(above: list[int]) -> list[int]:
             way = list(path)
             first = min(way[way.index(place) :])
             above[first] = _NOWHERE
-            cut.append(first)
+            cut.add(first)
         done.update(path)
-    return sorted(cut)
+    return cut
 
 
 def _node(span: Span, parent: Node | None, conventions: Conventions, *, lost: bool) -> Node:
     """The node of a span under that of its parent; `lost` says that a parent that the span names is not there."""
     is_root = not span.parent_span_id or span.parent_span_id == NO_SPAN
     reading = conventions.read(span, is_root=is_root)
-    node = Node(
-        span,
-        reading,
-        parent,
-        missing_parent=lost and not is_root,
-        stage_type=reading.stage_type,
-        type_source=reading.type_source,
-        fields=reading.fields,
-    )
-    if parent is not None:
-        node.above = parent if parent.stage_type is not None else parent.above
+    above = None if parent is None else parent if parent.stage_type is not None else parent.above
+    node = Node(span, reading, parent, lost and not is_root, reading.stage_type, reading.type_source, above)
+    node.fields = reading.fields
     return node
 
 
@@ -151,11 +144,11 @@ def _withdraw_guesses(nodes: Sequence[Node]) -> None:
     guessed = [node for node in nodes if node.type_source.startswith("heuristic:")]
     if not guessed:
         return
-    weak = set(map(id, guessed))
-    sure: set[tuple[int, str]] = set()
+    weak, wanted = set(map(id, guessed)), {node.stage_type for node in guessed}
+    sure: set[tuple[int, str | None]] = set()
     for node in reversed(nodes):  # children before parents
         above, stage_type = node.above, node.stage_type
-        if stage_type is not None and id(node) not in weak:
+        if stage_type in wanted and id(node) not in weak:
             while above is not None and (id(above), stage_type) not in sure:
                 sure.add((id(above), stage_type))
                 above = above.above
@@ -181,7 +174,8 @@ def collapse(nodes: Sequence[Node]) -> None:
     for node in nodes:
         if node.above is not None and node.above.stage_type == node.stage_type:
             same_type[id(node.above)] = same_type.get(id(node.above), 0) + 1
-    for node in nodes:
+    wrapped: dict[int, tuple[Node, list[Node]]] = {}
+    for node in nodes if same_type else ():
         above = node.above
         if above is None or same_type.get(id(above)) != 1:
             continue
@@ -189,9 +183,11 @@ def collapse(nodes: Sequence[Node]) -> None:
         if not _repeats(node, outer):
             continue
         node.wrapped_in = outer
-        outer.wrapped.append(node)
+        wrapped.setdefault(id(outer), (outer, []))[1].append(node)
         for name, value in node.reading.fields.items():
             outer.fields.setdefault(name, value)
+    for outer, inner in wrapped.values():
+        outer.wrapped = inner
 
 
 def _repeats(node: Node, outer: Node) -> bool:

@@ -1,6 +1,7 @@
 """How a stage ended: its status, and the error that a person can group by."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -67,7 +68,8 @@ def outcome(node: Node) -> Outcome:
     said = node.reading.identity.get("status")
     status = explicit = _explicit(said) if said is not None else None
     if status is None:
-        if span.status_code != STATUS_ERROR and not any(_escaped(event) for event in span.events):
+        failed = span.status_code == STATUS_ERROR or "failed" in node.reading.identity
+        if not failed and not _escaped(span.events):
             return SUCCESS
         status = "error"
     elif status == "success":
@@ -88,8 +90,11 @@ def _explicit(said: object) -> str | None:
     return word if word in _STATUSES else None
 
 
-def _escaped(event: SpanEvent) -> bool:
-    return event.name == "exception" and str(event.attributes.get("exception.escaped")).lower() == "true"
+def _escaped(events: Iterable[SpanEvent]) -> bool:
+    for event in events:
+        if event.name == "exception" and str(event.attributes.get("exception.escaped")).lower() == "true":
+            return True
+    return False
 
 
 def _error(node: Node) -> tuple[str | None, str | None]:

@@ -16,6 +16,7 @@ def stage_parents(nodes: Sequence[Node], notes: list[Note]) -> dict[str, str | N
     if not any("parent_id" in node.reading.identity for node in nodes):
         return parents  # a tree, as the spans are
     done: set[str] = set()
+    order = {node.stage_id: place for place, node in enumerate(nodes)}
     for node in nodes:
         path: dict[str, None] = {}
         step: str | None = node.stage_id
@@ -23,8 +24,8 @@ def stage_parents(nodes: Sequence[Node], notes: list[Note]) -> dict[str, str | N
             path[step] = None
             step = parents[step]
         if step is not None and step in path:
-            members = set(list(path)[list(path).index(step) :])
-            first = next(node for node in nodes if node.stage_id in members)
+            way = list(path)
+            first = nodes[min(order[member] for member in way[way.index(step) :])]
             parents[first.stage_id] = None
             notes.append(("cycle", first, {}))
         done.update(path)
@@ -41,9 +42,16 @@ def _parent(node: Node, notes: list[Note]) -> str | None:
     return None if owner is None else owner.stage_id
 
 
-def within(stage_id: str, parents: Mapping[str, str | None], known: Mapping[str, object]) -> str | None:
-    """The nearest ancestor of a stage that is in `known`."""
-    step = parents.get(stage_id)
+def within(
+    stage_id: str, parents: Mapping[str, str | None], known: Mapping[str, object], found: dict[str, str | None]
+) -> str | None:
+    """The nearest ancestor of a stage that is in `known`; `found` keeps what was learned for the next call."""
+    passed, step = [stage_id], parents.get(stage_id)
     while step is not None and step not in known:
+        if step in found:
+            step = found[step]
+            break
+        passed.append(step)
         step = parents.get(step)
+    found.update(dict.fromkeys(passed, step))
     return step

@@ -24,20 +24,23 @@ def promote_answer(stages: Sequence[Node]) -> None:
     """Make the generation that produced the answer the `output`, if no stage is one explicitly."""
     if any(stage.stage_type == "output" for stage in stages):
         return
-    candidates = [stage for stage in stages if stage.stage_type == "generation" and not _serves(stage)]
+    serving: dict[int, bool] = {}
+    candidates = [stage for stage in stages if stage.stage_type == "generation" and not _serves(stage, serving)]
     if candidates:
         last = max(candidates, key=lambda stage: (stage.span.end_ns, stage.span.start_ns, stage.span.span_id))
         last.type_source = f"rule:answering_generation, {last.type_source}"
         last.stage_type = "output"
 
 
-def _serves(stage: Node) -> bool:
-    above = stage.above
-    while above is not None:
-        if above.stage_type in _SERVING:
-            return True
+def _serves(stage: Node, known: dict[int, bool]) -> bool:
+    """Whether a stage above serves another step; `known` keeps what was learned of the stages on the way."""
+    passed, above = [], stage.above
+    while above is not None and id(above) not in known and above.stage_type not in _SERVING:
+        passed.append(id(above))
         above = above.above
-    return False
+    found = above is not None and known.get(id(above), True)
+    known.update(dict.fromkeys(passed, found))
+    return found
 
 
 DERIVED_TYPES = ("input", "system_prompt")

@@ -9,6 +9,7 @@ from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
 from .attempts import Attempt, attempts
+from .bodies import MAX_TEXT, cut
 from .context import LATEST_NS, SPAN, has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
@@ -28,9 +29,7 @@ _METADATA = (
     "run_id_source",
 )
 _MAX_NAME = 200
-# Longer texts stay in the archive, where `input_ref` and `output_ref` point.
-_MAX_TEXT = 1000
-_FAILED = frozenset({"error", "timeout"})
+FAILED = frozenset({"error", "timeout"})
 _FIRST: Attempt = (1, "")
 _NOTHING: Mapping[str, float | int | None] = {}
 _RETRIEVING = frozenset({"retrieval", "rerank", "fusion"})
@@ -44,7 +43,7 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
     retrieved = _retrieved(nodes)
     evaluated = by_stage(tree.nodes)
     ended = [outcome(node) for node in nodes]
-    failed = {node.stage_id for node, end in zip(nodes, ended, strict=True) if end.status in _FAILED}
+    failed = {node.stage_id for node, end in zip(nodes, ended, strict=True) if end.status in FAILED}
     tried = attempts(nodes, parents, failed)
     shared: _Shared = {}
     events = [_derived_event(item, _metadata(item.source, shared), notes) for item in derived(tree, nodes)]
@@ -73,10 +72,11 @@ def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[s
         if 0 < node.span.start_ns <= node.span.end_ns < LATEST_NS
     }
     tops: list[timing.Interval] = []
+    found: dict[str, str | None] = {}
     for stage_id, interval in intervals.items():
         parent = parents.get(stage_id)
         if parent is not None and parent not in intervals:
-            parent = within(parent, parents, intervals)
+            parent = within(parent, parents, intervals, found)
         (tops if parent is None else intervals[parent].children).append(interval)
     timing.mark_critical_path(tops)
     return intervals
@@ -128,6 +128,7 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
     usage: Mapping[str, float | int | None],
 ) -> StageEvent:
     span, identity = node.span, node.reading.identity
+    silent = _PAYLOADS.isdisjoint(identity)
     # In the order of the fields: named, they would take three times as long.
     return StageEvent(
         span.trace_id,
@@ -143,8 +144,8 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
         timing.duration_ms(interval) if interval else None,
         timing.self_ms(interval) if interval else None,
         timing.critical_ms(interval) if interval else None,
-        _payload_ref(identity, "input"),
-        _payload_ref(identity, "output"),
+        None if silent else _payload_ref(identity, "input"),
+        None if silent else _payload_ref(identity, "output"),
         _shortened(attributes),
         metadata,
         span.span_id,
@@ -162,7 +163,12 @@ def _event(  # noqa: PLR0913, PLR0917 - one record, one call
 
 
 def _attributes(node: Node, evaluations: Sequence[Evaluation], attempt: Attempt) -> dict[str, Value]:
-    attributes = {**node.reading.others, **{k: v for k, v in node.fields.items() if k[0] != "_"}}
+    attributes = {name: value for name, value in node.fields.items() if name[0] != "_"}
+    if node.reading.others:
+        attributes = {**node.reading.others, **attributes}
+    ids, scores = attributes.get("doc_ids"), attributes.get("scores")
+    if ids.__class__ is list and scores.__class__ is list and 0 < len(scores) < len(ids):
+        attributes["scores"] = [*scores, *[None] * (len(ids) - len(scores))]
     if attempt[1]:
         attributes["attempt_source"] = attempt[1]
     if evaluations:
@@ -245,11 +251,17 @@ _SIDES = {
     )
     for side in ("input", "output")
 }
+_PAYLOADS = frozenset(name for side in _SIDES for name in (side, f"{side}_uri", f"{side}_messages"))
 
 
 def _shortened(attributes: dict[str, Value]) -> dict[str, Any]:
-    """Attributes without bodies: long texts are cut and `truncated` says so."""
-    long = [name for name, value in attributes.items() if value.__class__ is str and len(value) > _MAX_TEXT]
-    if not long:
-        return attributes
-    return {**attributes, **{name: attributes[name][:_MAX_TEXT] for name in long}, "truncated": True}
+    """Attributes without bodies: long texts, also within lists and maps, are cut and `truncated` says so."""
+    long: dict[str, Any] = {}
+    for name, value in attributes.items():
+        kind = value.__class__
+        if kind is str:  # most are short: asked here, a call for each would cost as much as all the rest
+            if len(value) > MAX_TEXT:
+                long[name] = cut(value)
+        elif (kind is list or kind is dict) and (shortened := cut(value)) is not value:
+            long[name] = shortened
+    return {**attributes, **long, "truncated": True} if long else attributes

@@ -8,8 +8,10 @@ critical path view and of CRISP (Zhang et al., USENIX ATC 2022).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 _MS = 1_000_000
+_BY_START, _BY_END = attrgetter("start"), attrgetter("end", "start")
 
 
 @dataclass(slots=True)
@@ -32,7 +34,7 @@ def self_ms(stage: Interval) -> float:
     if not stage.children:
         return (stage.end - stage.start) / _MS
     covered, reached = 0, stage.start
-    for child in sorted(stage.children, key=lambda item: item.start):
+    for child in sorted(stage.children, key=_BY_START):
         start, end = max(child.start, reached), min(child.end, stage.end)
         if end > start:
             covered += end - start
@@ -54,7 +56,7 @@ def mark_critical_path(tops: Sequence[Interval]) -> None:
         if not stage.children:
             stage.critical += max(0, now - begin)
             continue
-        for child in sorted(stage.children, key=_latest_first, reverse=True):
+        for child in sorted(stage.children, key=_BY_END, reverse=True):
             end, start = min(child.end, bound), max(child.start, begin)
             if end > now or start >= end:
                 continue
@@ -62,10 +64,6 @@ def mark_critical_path(tops: Sequence[Interval]) -> None:
             stack.append((child, begin, end))
             now = start
         stage.critical += max(0, now - begin)
-
-
-def _latest_first(stage: Interval) -> tuple[int, int]:
-    return stage.end, stage.start
 
 
 def critical_ms(stage: Interval) -> float:

@@ -22,7 +22,7 @@ def setting(name: str, option: str = "") -> Any:
     spec = _SPECS[name]
     text = f"{spec.metadata['doc']}  [env: {spec.metadata['env']}; default: {_shown(spec.default)}]"
     flag = "--" + (option or name.replace("_", "-"))
-    return typer.Option(*([flag, "/ "] if isinstance(spec.default, bool) else [flag]), help=text, show_default=False)
+    return typer.Option(flag, help=text, show_default=False)
 
 
 def _shown(default: Any) -> str:

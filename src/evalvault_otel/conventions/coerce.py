@@ -29,14 +29,14 @@ def text(value: Value) -> str | None:
 
 def number(value: Value) -> float | int | None:
     """A finite number; numeric text is read, booleans are not numbers."""
+    if type(value) is float or type(value) is int:  # what nearly all are
+        return value if math.isfinite(value) else None
     if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
+    return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def integer(value: Value) -> int | None:

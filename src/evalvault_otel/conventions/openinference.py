@@ -267,7 +267,7 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
         found.update({key: number(parameters.get(key)) for key in _PARAMETERS})
         if "model_name" not in fields:  # a call that failed says its model here alone
             found["model_name"] = text(parameters.get("model")) or text(parameters.get("model_name"))
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in found.items() if value is not None} if found else found
 
 
 def _query(payload: Value, stage_type: str, fields: Mapping[str, Value]) -> str | None:

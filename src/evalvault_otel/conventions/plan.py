@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ..text import clean_text
 from .coerce import Coerce
+from .deprecated import DEPRECATED
 from .rules import Correction, Derive, Dialect, Part, Rule, StageName, Typing, Unfold
 
 # Attributes that describe machinery, not the stage: kept in the archive, not copied to stages.
@@ -33,6 +34,7 @@ class Plan:
     `single` are fields with one key: (key, field, how to read it, part), `several` those with more, best first.
     `flat` are lists spread over keys: list -> index -> (rest of the key, key); `whole` are lists in one value.
     `others` are keys that no convention claims, with the name they have on the stage. `typings` are ranked.
+    `deprecated` are keys that have a newer name.
     """
 
     typings: list[tuple[int, Typing]] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Plan:
     derives: list[Derive] = field(default_factory=list)
     names: list[StageName] = field(default_factory=list)
     seen: tuple[str, ...] = ()
+    deprecated: tuple[str, ...] = ()
 
 
 class Tables:
@@ -95,6 +98,7 @@ class Tables:
         plan.names = [dialect.stage_name for dialect in speaking if dialect.stage_name]
         plan.corrections = [one for dialect in self._dialects for one in dialect.corrections if one.may_apply(present)]
         plan.seen = tuple(dialect.name for dialect in speaking)
+        plan.deprecated = tuple(sorted(DEPRECATED.keys() & present))
         return plan
 
     def _add_typings(self, plan: Plan, present: set[str], seen: set[int]) -> None:

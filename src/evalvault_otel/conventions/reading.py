@@ -27,7 +27,7 @@ from .rules import STRUCTURAL, Correction, Dialect, Naming, Part, Typing
 from .user_rules import Said, UserRules
 
 # Raised with every change of what comes out for the same spans, so that `trace.mapping_version` tells who made a row.
-MAPPING_VERSION = 4
+MAPPING_VERSION = 5
 
 # By rank (conventions, "precedence").
 DIALECTS: tuple[Dialect, ...] = (
@@ -64,20 +64,21 @@ class Reading:
     `fields` are normalised attributes (names beginning with `_` are for assembly only), `context` holds for the spans
     below too, `identity` names the stage and its payloads, `others` are short attributes that no convention claims.
     `conventions` are the dialects that have a word in it, `conflicts` where they disagree, a sentence each, `hidden`
-    the keys whose value the instrumentation hid.
+    the keys whose value the instrumentation hid, `deprecated` the keys that have a newer name.
     """
 
     stage_type: str | None
     type_source: str
     explicit: bool
-    conventions: tuple[str, ...] = ()
+    conventions: tuple[str, ...]
+    deprecated: tuple[str, ...]
+    # Most spans have nothing in these two: one empty mapping for all.
+    context: Mapping[str, Value]
+    others: Mapping[str, Value]
     conflicts: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     fields: dict[str, Value] = field(default_factory=dict)
     identity: dict[str, Value] = field(default_factory=dict)
-    # Most spans have none of these: one empty mapping for all.
-    context: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
-    others: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
 
 
 _EXPLICIT = f"attribute:{evalvault.STAGE_TYPE}"
@@ -117,7 +118,7 @@ class Conventions:
                     attributes = self._with_events(span)
                     break
         plan = self._plan(attributes)
-        reading = Reading(None, "", explicit=False, conventions=plan.seen)
+        reading = Reading(None, "", False, plan.seen, plan.deprecated, _NOTHING, _NOTHING)  # noqa: FBT003 - explicit
         self._classify(span, attributes, plan, reading)
         if self.rules is None:
             self._fill(attributes, plan, reading)
@@ -151,11 +152,11 @@ class Conventions:
 
     def _classify(self, span: Span, attributes: Attributes, plan: Plan, reading: Reading) -> None:
         """Stage type and where it comes from: the first of ranked typings and namings that says one."""
-        found = [
-            (rank, said, typing)
-            for rank, typing in plan.typings
-            if (said := typing.stage_type(attributes[typing.key])) is not None
-        ]
+        found = []
+        for rank, typing in plan.typings:
+            said = typing.stage_type(attributes[typing.key])
+            if said is not None:
+                found.append((rank, said, typing))
         if plan.corrections:
             found = [meant for one in found if (meant := _corrected(span, plan.corrections, one)) is not None]
         if self._namings and (named := self._name(span)) is not None and (not found or named[0] <= found[0][0]):
@@ -315,7 +316,8 @@ def _guess(span: Span, attributes: Attributes, plan: Plan, reading: Reading, *, 
     if reading.conventions:
         for stage_type, needed in heuristics.PRESENCE:
             if all(name in reading.fields for name in needed):
-                reading.stage_type, reading.type_source = stage_type, f"heuristic:has_{'_and_'.join(needed)}"
+                has = "_and_".join(needed).lstrip("_")
+                reading.stage_type, reading.type_source = stage_type, f"heuristic:has_{has}"
                 return
 
 
