@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .sdk.asset import asset
+    from .sdk.builder import StageEventBuilder
     from .sdk.content import ContentPolicy, use_content_policy
+    from .sdk.exporter import EvalVaultSpanExporter
     from .sdk.guard import WrongUse, problems, strict
+    from .sdk.instrument import instrument
     from .sdk.loading import track_assets
+    from .sdk.processor import EvalVaultSpanProcessor
     from .sdk.propagation import propagate
     from .sdk.run import current_run, run
     from .sdk.stage import Stage, current_stage, stage
+    from .sdk.tracer import StageContext, StageTracer
     from .sdk.tracking import (
         begin_stage_asset_tracking,
         end_stage_asset_tracking,
@@ -35,7 +40,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ContentPolicy",
+    "EvalVaultSpanExporter",
+    "EvalVaultSpanProcessor",
     "Stage",
+    "StageContext",
+    "StageEventBuilder",
+    "StageTracer",
     "WrongUse",
     "__version__",
     "asset",
@@ -44,6 +54,7 @@ __all__ = [
     "current_stage",
     "end_stage_asset_tracking",
     "get_stage_assets",
+    "instrument",
     "problems",
     "propagate",
     "run",
@@ -67,6 +78,11 @@ _MODULES: Final = {
     "asset": ("asset",),
     "content": ("ContentPolicy", "use_content_policy"),
     "guard": ("WrongUse", "problems", "strict"),
+    "builder": ("StageEventBuilder",),
+    "tracer": ("StageContext", "StageTracer"),
+    "exporter": ("EvalVaultSpanExporter",),
+    "instrument": ("instrument",),
+    "processor": ("EvalVaultSpanProcessor",),
     "loading": ("track_assets",),
     "propagation": ("propagate",),
     "run": ("current_run", "run"),

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import evalvault_otel as ev
 from evalvault_otel.conventions.names import FILLS, STAGE_TYPE_VALUES
+from evalvault_otel.conventions.stage_fields import FIELDS, attributes_of
 from evalvault_otel.sdk import guard
-from evalvault_otel.sdk.record import FIELDS, attributes_of
 from tests.support.recording import Recording, recording
 
 

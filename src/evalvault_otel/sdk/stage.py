@@ -10,11 +10,11 @@ from opentelemetry.context import Context, get_current, get_value, set_value
 from opentelemetry.trace import INVALID_SPAN, Link, Span, StatusCode, set_span_in_context
 
 from ..conventions import names
+from ..conventions.stage_fields import FIELDS, attributes_of
 from . import asset as assets
 from . import compat, content, guard
 from .asset import AssetFields
 from .context import RUN_KEY, STAGE_KEY, Run
-from .record import FIELDS, attributes_of
 from .scope import Scope, wrapped
 
 F = TypeVar("F", bound=Callable[..., Any])

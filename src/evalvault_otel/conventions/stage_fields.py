@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
-from ..conventions import names
 from ..text import without_surrogates
+from . import names
 
 Attribute = Any
 
