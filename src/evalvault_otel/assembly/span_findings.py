@@ -22,6 +22,7 @@ Note = tuple[str, Node, dict[str, object]]
 
 _USUAL_TYPES: Final = frozenset(STAGE_TYPE_VALUES)
 _MAX_SHOWN: Final = 60
+_CHANGED: Final = names.CONTENT_HIDDEN_KEYS
 _SAYS: Final = re.compile(r"(\S+) says ")
 _MS: Final = 1_000_000
 # SDKs in browsers and Node round to milliseconds, and processes of one host differ by less.
@@ -65,7 +66,7 @@ def _of_contents(nodes: Sequence[Node]) -> Iterator[Note]:
         if node.reading.deprecated:
             yield from _deprecated(node)
         # What is hidden in lists spread over keys is not in `hidden`; such lists are of stages that have rules here.
-        hidden = node.reading.hidden or names.CONTENT_HIDDEN_KEYS in attributes
+        hidden = node.reading.hidden or _CHANGED in attributes
         if hidden or (node.stage_type in _OF_STAGE and REDACTED in attributes.values()):
             yield from _redacted(node)
     yield from losses.truncated(nodes)
@@ -151,7 +152,7 @@ def _deprecated(node: Node) -> Iterator[Note]:
 def _redacted(node: Node) -> Iterator[Note]:
     """Values that were left out, and those that the sender says it changed."""
     attributes = node.span.attributes
-    said = attributes.get(names.CONTENT_HIDDEN_KEYS)
+    said = attributes.get(_CHANGED)
     changed = {key for key in said if isinstance(key, str)} if isinstance(said, list) else set()
     changed |= {key for key, value in attributes.items() if value == REDACTED}
     for key in sorted(changed):
