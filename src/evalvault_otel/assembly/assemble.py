@@ -116,7 +116,7 @@ def _asset_uses(work: _Work) -> Iterable[AssetUse]:
             by_stage.setdefault(owner.stage_id if owner else "", []).extend(
                 [(used_ns, node, content, loading) for content, used_ns, loading in recorded]
             )
-    for stage in work.stages:
+    for stage in filter(assets.names_some, work.stages):
         known = (use[2] for use in by_stage.get(stage.stage_id, ()))
         for content in assets.by_convention(stage, known):
             by_stage.setdefault(stage.stage_id, []).append((stage.span.start_ns, stage, content, assets.NOT_SAID))
@@ -138,7 +138,7 @@ def _asset_uses(work: _Work) -> Iterable[AssetUse]:
                 used.fallback,
                 used.subtype,
                 used.role,
-                used_ns if context.has_time(used_ns) else None,
+                used_ns if 0 < used_ns < context.LATEST_NS else None,
                 loading[0],
                 loading[1],
             )

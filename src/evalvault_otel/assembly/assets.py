@@ -35,6 +35,7 @@ _BY_CONVENTION = (
     ("source", "data_source", None),
     ("agent", "agent_name", "agent_version"),
 )
+_NAMES = frozenset({"_tools", *(name for _, name, _ in _BY_CONVENTION)})
 _CALLS_MODEL = frozenset({"generation", "output", "embedding", "rerank"})
 
 
@@ -159,12 +160,15 @@ def _content(  # noqa: PLR0913, PLR0917 - the keys of an entry
     )
 
 
+def names_some(stage: Node) -> bool:
+    """Whether a foreign convention names an asset on the stage."""
+    return not _NAMES.isdisjoint(stage.fields)
+
+
 def by_convention(stage: Node, known: Iterable[Content]) -> Iterator[Content]:
     """Assets that a foreign convention named on the stage, unless it recorded that asset itself (`known`)."""
     fields = stage.fields
     named = [entry for entry in _BY_CONVENTION if entry[1] in fields]
-    if not named and "_tools" not in fields:
-        return
     have = {(content.kind, content.name) for content in known}
     tools = dict(fields.get("_tools", ()))
     for kind, name_field, version_field in named:

@@ -27,6 +27,9 @@ OfRun = Annotated[str | None, typer.Option("--run", help="Only traces that belon
 Since = Annotated[
     str | None, typer.Option(help="Only traces of which something came since then: 90m, 12h, 30d, or a date.")
 ]
+Undo = Annotated[
+    bool, typer.Option("--undo-settings", help="Also traces that rules or run settings made which are not given now.")
+]
 Everything = Annotated[bool, typer.Option("--all", help="All traces.")]
 
 
@@ -38,10 +41,7 @@ def remap(
     rules: Annotated[str | None, setting("rules")] = None,
     run_from_session: Annotated[bool | None, setting("run_from_session")] = None,
     run_fallback: Annotated[str | None, setting("run_fallback")] = None,
-    undo_settings: Annotated[
-        bool,
-        typer.Option("--undo-settings", help="Also traces that rules or run settings made which are not given now."),
-    ] = False,
+    undo_settings: Undo = False,
     force: Annotated[bool, typer.Option("--force", help="Also traces that this mapping made.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     as_json: AsJson = False,
@@ -58,14 +58,11 @@ def remap(
     from ..ingest.remap import outdated
 
     collect_seldom()
-    said = {"rules": rules, "run_from_session": run_from_session, "run_fallback": run_fallback}
-    mapping = Mapping.of(load({"db": db, **said}))
+    runs = {"run_from_session": run_from_session, "run_fallback": run_fallback}
+    mapping = Mapping.of(load({"db": db, "rules": rules, **runs}))
     asked, store = chosen(run, since, everything=everything), reading_store(db)
-    if run is not None and not store.selected(asked).traces:
-        raise NotFound(f"no trace of run {run!r} found: `evalvault-otel runs` lists the runs")
     wanted = outdated(asked, mapping, force=force)
-    if not undo_settings:
-        _undo_nothing(store.selected_mappings(wanted), mapping)
+    _check(store, asked, None if undo_settings else wanted, mapping)
     begun = time.monotonic()
     done, complete = _remap(store, wanted, mapping, write=not dry_run)
     seconds = round(time.monotonic() - begun, 3)
@@ -81,12 +78,16 @@ def remap(
         raise typer.Exit(_FAILED)
 
 
-def _undo_nothing(versions: "dict[str, int]", mapping: "Mapping") -> None:
-    """Refuse to take from traces what settings of the server did for them.
+def _check(store: "Store", asked: "Selection", wanted: "Selection | None", mapping: "Mapping") -> None:
+    """Refuse to take from `wanted` traces what settings of the server did for them.
 
     Raises:
-        InvalidInput: some would lose it.
+        NotFound: the run that is asked for has no traces.
+        InvalidInput: some traces would lose something.
     """
+    if asked.run_id is not None and not store.selected(asked).traces:
+        raise NotFound(f"no trace of run {asked.run_id!r} found: `evalvault-otel runs` lists the runs")
+    versions = {} if wanted is None else store.selected_mappings(wanted)
     losing = {version: traces for version, traces in versions.items() if mapping.undoes(version)}
     if losing:
         made = f"{count(sum(losing.values()), 'trace')} (mapping {', '.join(sorted(losing)[:_SHOWN])})"

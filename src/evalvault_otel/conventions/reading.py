@@ -316,7 +316,8 @@ def _guess(span: Span, attributes: Attributes, plan: Plan, reading: Reading, *, 
     if reading.conventions:
         for stage_type, needed in heuristics.PRESENCE:
             if all(name in reading.fields for name in needed):
-                reading.stage_type, reading.type_source = stage_type, f"heuristic:has_{'_and_'.join(needed)}"
+                has = "_and_".join(needed).lstrip("_")
+                reading.stage_type, reading.type_source = stage_type, f"heuristic:has_{has}"
                 return
 
 

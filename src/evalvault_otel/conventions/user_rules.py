@@ -147,6 +147,15 @@ class UserRule:
     fills: tuple[Fill, ...] = ()
     reads: tuple[str, ...] = ()
 
+    def sources(self) -> set[str]:
+        """The attributes that the rule takes values from, by their names."""
+        named = {key for fill in self.fills for key in fill.source.keys}
+        return named | {self.stage.key} if self.stage is not None else named
+
+    def gathered(self) -> list[Pattern]:
+        """Names of attributes that it gathers into lists."""
+        return [fill.source.every for fill in self.fills if fill.source.every is not None]
+
     def patterns(self) -> Iterator[str]:
         """The regular expressions of the rule, as they are written."""
         types = [pattern for pattern, _ in self.stage.types] if self.stage is not None else []
@@ -190,6 +199,14 @@ class UserRules:
         self._of_services = any(rule.service for rule in self.rules)
         # Most rules ask for a name: of the few names that a program gives its spans, each is looked at once.
         self._candidates = lru_cache(maxsize=10_000)(self._may_apply)
+
+    def reads(self, key: str) -> bool:
+        """Whether any rule looks at attributes of that name."""
+        return any(
+            condition.keys.exact == key or (condition.keys.regex is not None and condition.keys.matches(key))
+            for rule in self.rules
+            for condition in rule.attributes
+        ) or any(key in rule.sources() or any(every.matches(key) for every in rule.gathered()) for rule in self.rules)
 
     def said_of(self, span: Span, attributes: Attributes) -> Said | None:
         """What the rules say of a span with these attributes; None if none applies. Pure; never raises."""
