@@ -22,6 +22,7 @@ from . import (
     queries,
     remap,
     scale,
+    sdk_calls,
     sdk_spans,
     startup,
     workers,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Figure]]] = {
     "remap": remap.run,
     "sdk_spans": sdk_spans.run,
     "packages": packages.run,
+    "sdk_calls": sdk_calls.run,
 }
 
 

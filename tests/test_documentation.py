@@ -78,6 +78,8 @@ def test_api_page_lists_the_routes_that_exist(tmp_path: Path) -> None:
     listed = set(re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", page, re.MULTILINE))
     store = open_store(str(tmp_path / "test.db"))
     api = create_api(store, CollectorRegistry())
+    settings, telemetry = Settings(), IngestTelemetry(CollectorRegistry())
+    add_stage_events(api, Receiver(Ingestor(store, settings, telemetry), settings, telemetry, Keys()), settings)
     store.close()
 
     assert listed == set(api.openapi()["paths"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .sdk.asset import asset
     from .sdk.builder import StageEventBuilder
-    from .sdk.content import ContentPolicy
+    from .sdk.content import ContentPolicy, use_content_policy
     from .sdk.exporter import EvalVaultSpanExporter
     from .sdk.guard import WrongUse, problems, strict
     from .sdk.instrument import instrument
@@ -71,11 +71,12 @@ __all__ = [
     "track_screen_asset_to_stage",
     "track_source_asset_to_stage",
     "track_tool_asset_to_stage",
+    "use_content_policy",
 ]
 
 _MODULES: Final = {
     "asset": ("asset",),
-    "content": ("ContentPolicy",),
+    "content": ("ContentPolicy", "use_content_policy"),
     "guard": ("WrongUse", "problems", "strict"),
     "builder": ("StageEventBuilder",),
     "tracer": ("StageContext", "StageTracer"),

@@ -5,6 +5,9 @@ from dataclasses import replace
 from evalvault_otel.analysis.doctor import diagnose
 from evalvault_otel.analysis.doctor_model import Diagnosed, ScopePart
 from evalvault_otel.analysis.doctor_names import general, generation, is_unknown, meant
+from evalvault_otel.conventions.reading import DIALECTS, Conventions
+from evalvault_otel.conventions.rules_file import parse
+from evalvault_otel.conventions.user_rules import UserRules
 from evalvault_otel.model import Reject, Span
 from evalvault_otel.store import Store
 from evalvault_otel.wire import identity
@@ -115,6 +118,28 @@ def test_the_sample_is_bounded_and_the_latest(store: Store) -> None:
     assert {service.service for service in found.services} == {"s4", "s3", "rag-api"}
     assert diagnose(store, 1003 * _NS).sample.traces == 3
     assert [item.received_ns for item in store.recent_traces(2)] == [2000 * _NS, 1004 * _NS]
+
+
+def test_of_a_trace_that_is_too_large_a_part_is_looked_at(store: Store) -> None:
+    put(store, [span(number, number // 2) for number in range(1, 31)])
+
+    sample = diagnose(store, None, 3, 20).sample
+
+    assert (sample.traces, sample.spans, sample.complete) == (1, 20, False)
+
+
+def test_names_that_rules_read_are_somebodys(store: Store) -> None:
+    put(store, [span(1, 0, {"app.step": "find", "my.docs.0": "a", "my.other": 1, "gen_ai.agent.name": "a"})])
+    found, _ = parse(
+        "rules: [{name: a, when: {attributes: {app.step: find}}, stage: retrieval, fields: {doc_ids: 'my.docs.*'}}]"
+    )
+
+    def unknown(rules: UserRules | None) -> list[str]:
+        (service,) = diagnose(store, conventions=Conventions(DIALECTS, rules)).services
+        return [item.name for scope in service.scopes for item in scope.unknown]
+
+    assert unknown(None) == ["app.step", "my.docs.N", "my.other"]
+    assert unknown(found) == ["my.other"]
 
 
 def test_names() -> None:

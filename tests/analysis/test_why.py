@@ -1,7 +1,10 @@
 """Why a stage is what it is: the attribute and value that decided, its run, its conflicts."""
 
+import time
+
 from evalvault_otel.analysis.why import Why, explain
-from evalvault_otel.assembly import assemble
+from evalvault_otel.assembly import AssemblyOptions, assemble
+from evalvault_otel.assembly.explain import reasons
 from evalvault_otel.model import Span
 from tests.support.traces import kind, resource, sid, span, stage
 
@@ -56,7 +59,40 @@ def test_a_guess_by_name_says_the_name_and_one_by_fields_no_attribute() -> None:
     found = why([stage(1, 0, "agent"), span(2, 1, task, name="rerank_documents.task")])[sid(2)]
 
     assert found.type_source.startswith("heuristic:")
-    assert (found.attribute, found.value) == ("name", '"rerank_documents.task"')
+    assert (found.attribute, found.value) == ("traceloop.entity.name", '"rerank_documents"')
+
+    (by_span,) = [
+        item
+        for item in why([kind(1, 0, "AGENT"), kind(2, 1, "CHAIN", name="rewrite_query")]).values()
+        if item.stage_id == sid(2)
+    ]
+    assert (by_span.attribute, by_span.value) == ("name", '"rewrite_query"')
+
+
+def test_a_row_that_other_settings_made_is_told_as_it_was_made() -> None:
+    spans = [stage(1, 0, "tool", {"session.id": "s-1"})]
+    made = assemble(spans, options=AssemblyOptions(run_from_session=True))
+
+    (now,) = explain(made.stages, spans, options=AssemblyOptions(run_from_session=True))
+    (otherwise,) = explain(made.stages, spans)
+
+    assert now.run_source == "session.id of this span"
+    assert otherwise.run_source is not None
+    assert otherwise.run_source.startswith(
+        "the session id when it was mapped; the settings of this command give rag-api@"
+    )
+
+
+def test_many_spans_are_explained_as_fast_as_few() -> None:
+    def seconds(count: int) -> float:
+        spans = [kind(n, n - 1, "AGENT") for n in range(1, count)] + [
+            stage(count, 1, "tool", {"evalvault.run.id": "r"})
+        ]
+        began = time.thread_time()
+        assert len(reasons(spans)) == count
+        return (time.thread_time() - began) / count
+
+    assert min(seconds(5_000) for _ in range(2)) < 4 * min(seconds(500) for _ in range(3))
 
 
 def test_conflicts_and_wrapped_spans() -> None:

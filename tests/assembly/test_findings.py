@@ -299,3 +299,43 @@ def test_order_changes_no_finding_and_every_sentence_can_be_said(chosen: list[Sp
     assert assemble(spans).findings == expected
     assert all("{" not in item.detail.replace('{"a', "") for item in expected)
     assert {item.severity for item in expected} <= {meaning.severity for meaning in CODES.values()}
+
+
+# Types and errors that would be lost in silence.
+
+
+@pytest.mark.parametrize(
+    "said, detail",
+    [
+        ("retrieval!", "says 'retrieval!', which is no word: nothing follows from it"),
+        (7, "says '7', which is no word: nothing follows from it"),
+        ("retreival", "is 'retreival': did you mean retrieval?"),
+    ],
+)
+def test_a_stage_type_that_is_a_slip_is_named(said: Any, detail: str) -> None:
+    assert detail in found([span(1, 0, {"evalvault.stage.type": said})])["odd_stage_type"].detail
+
+
+@pytest.mark.parametrize("said", ["retrieval", "Query Rewrite", "query-rewrite", "custom.retreival", "my_own_step"])
+def test_a_stage_type_that_was_meant_is_not(said: str) -> None:
+    assert "odd_stage_type" not in found([span(1, 0, {"evalvault.stage.type": said})])
+
+
+def test_an_error_that_the_outer_span_of_a_step_hides_is_told() -> None:
+    outer, inner = kind(1, 0, "RETRIEVER"), kind(2, 1, "RETRIEVER", status_code=2, status_message="db down")
+
+    (event,) = assemble([outer, inner]).stages
+    said = found([outer, inner])["error_inside"]
+
+    assert (event.status, event.wrapped_span_ids) == ("success", (sid(2),))
+    assert (said.span_id, said.stage_id) == (sid(2), sid(1))
+    assert "error_inside" not in found([replace(outer, status_code=2), inner])
+
+
+def test_scores_that_are_fewer_than_the_documents_are_told() -> None:
+    attributes = {"evalvault.retrieval.doc_ids": ["a", "b", "c"], "evalvault.retrieval.scores": [0.5, 0.4]}
+
+    (event,) = assemble([stage(1, 0, "retrieval", attributes)]).stages
+
+    assert event.attributes["scores"] == [0.5, 0.4, None]
+    assert "1 of 3 scores are missing" in found([stage(1, 0, "retrieval", attributes)])["bad_value"].detail

@@ -26,7 +26,10 @@ class TestRetrieval:
             "order_inversions": 1.0,
         }
 
-    @pytest.mark.parametrize("doc_ids", [None, [], ()])
+    def test_documents_that_were_not_recorded_are_not_counted(self) -> None:
+        assert scores("retrieval", {"doc_ids": None}) == scores("retrieval", {"top_k": 3}) == {}
+
+    @pytest.mark.parametrize("doc_ids", [[], ()])
     def test_no_documents_is_a_count_of_zero(self, doc_ids: Any) -> None:
         assert scores("retrieval", {"doc_ids": doc_ids}) == {"result_count": 0.0}
 
@@ -170,7 +173,7 @@ def test_a_bool_is_no_number_and_a_word_that_ends_like_id_is_no_identifier() -> 
 
 def test_a_generic_number_never_takes_the_place_of_a_named_metric() -> None:
     assert generic_name("retrieval", "avg_score") is None
-    assert stage_metrics("retrieval", {"avg_score": 9.0}, {}).scores == {"retrieval.result_count": 0.0}
+    assert stage_metrics("retrieval", {"avg_score": 9.0}, {}).scores == {}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_a_bad_value_costs_its_own_metric_and_is_told(attributes: Any, lost: Any
     found = stage_metrics("retrieval", attributes, {})
     assert found.bad == (sentence,)
     assert f"retrieval.{lost}" not in found.scores
-    assert found.scores["retrieval.result_count"] == len(attributes.get("doc_ids", ()))
+    assert found.scores.get("retrieval.result_count", 0) == len(attributes.get("doc_ids", ()))
 
 
 ANYTHING = st.recursive(

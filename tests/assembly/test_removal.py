@@ -65,7 +65,8 @@ def test_a_part_of_a_trace_says_nothing_that_the_whole_does_not(name: str, data:
 
 
 def _guessed(found: Assembly, whole: Assembly) -> Iterator[str | None]:
-    """Spans whose name was a guess, withdrawn in the whole because a span below is the step itself."""
+    """Spans whose name was a guess, withdrawn in the whole since a span below is the step itself, of the same type."""
+    there = set(_types(whole).values())
     for item in found.stages:
-        if "heuristic:" in (item.type_source or ""):
+        if "heuristic:" in (item.type_source or "") and _SAME.get(item.stage_type, item.stage_type) in there:
             yield item.span_id

@@ -1,6 +1,7 @@
 """`import` and `export` as processes: what they print, how they end, and that a file is whole or not there."""
 
 import gzip
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -177,3 +178,48 @@ def test_import_beside_a_server(db_url: str, serve: Callable[..., Server], tmp_p
 
     assert shown("import", "-", "--db", db_url, stdin=lines(50))["spans"] == 50
     assert requests.get(server.url("/api/runs/r"), timeout=10).json()["traces"] == 50
+
+
+def test_a_file_that_is_another_than_was_meant_is_left_early(db_url: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(b'{"level": "info"}\n' * 1000)
+
+    said = evalvault("import", other, "--db", db_url)
+
+    assert said.returncode == 1
+    assert b"other.jsonl:1: JSON, but no OTLP" in said.stderr
+    assert b"10 lines and no OTLP/JSON: the rest is not read" in said.stderr
+    assert b"10 lines of 1 file" in said.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_export_writes_into_a_pipe_and_through_a_link(db_url: str, tmp_path: Path) -> None:
+    evalvault("import", "-", "--db", db_url, stdin=lines(2))
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "file.jsonl"
+    os.mkfifo(pipe)
+    file.write_text("old")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdout.write(open(sys.argv[1]).read())", pipe], stdout=subprocess.PIPE
+    ) as reader:
+        evalvault("export", "--all", "-o", pipe, "--db", db_url)
+        piped, _ = reader.communicate(timeout=60)
+    evalvault("export", "--all", "-o", link, "--db", db_url)
+
+    assert piped.count(b"\n") == 2
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (piped, 0o600)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.endswith(".part")) == []
+
+
+def test_export_says_what_is_wrong_with_its_target(db_url: str, tmp_path: Path) -> None:
+    evalvault("import", "-", "--db", db_url, stdin=lines(1))
+
+    folder = evalvault("export", "--all", "-o", tmp_path, "--db", db_url)
+    nowhere = evalvault("export", "--all", "-o", tmp_path / "a" / "b", "--db", db_url)
+
+    assert (folder.returncode, nowhere.returncode) == (2, 2)
+    assert b"is a folder: give --output the name of a file" in folder.stderr
+    assert b"which is no folder: give --output the name of a file" in nowhere.stderr

@@ -187,3 +187,36 @@ def test_beside_a_server_that_gets_more_of_the_same_traces_all_is_as_from_scratc
     assert [one for one in ids[::10] if derived_rows(database, one) != expected] == []
     assert versions(db_url) == {conventions_of(str(rules)).version: len(ids) + 1}
     assert store.run("r").stages == 3 * (len(ids) + 1)
+
+
+def test_a_field_that_a_rule_fills_is_a_change(store: Store, db_url: str, tmp_path: Path) -> None:
+    fill(store, 2, "one")
+    rules = tmp_path / "fields.yaml"
+    rules.write_text("rules: [{name: a, when: {span: 'step *'}, fields: {language: {value: ko}}}]")
+
+    said = shown("--all", "--rules", rules, "--db", db_url, "--dry-run")
+
+    assert (said["changed"], said["retyped_stages"]) == (2, 0)
+
+
+def test_what_rules_did_is_not_undone_by_leaving_them_out(store: Store, db_url: str, rules: Path) -> None:
+    fill(store, 2, "one")
+    remap("--all", "--rules", rules, "--db", db_url)
+
+    refused = remap("--all", "--db", db_url)
+    assert refused.returncode == 2
+    assert "rules or run settings that this command was not given made 2 traces (mapping" in refused.stderr
+    checked = subprocess.run(
+        [*command()[:-1], "db", "check", "--db", db_url], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "2 traces made with rules or run settings that this command was not given" in checked.stdout
+    assert shown("--all", "--undo-settings", "--db", db_url)["changed"] == 2
+
+
+def test_a_run_that_is_not_there_is_1(store: Store, db_url: str) -> None:
+    fill(store, 1, "one")
+    said = remap("--run", "two", "--db", db_url)
+    assert (said.returncode, said.stderr) == (
+        1,
+        "error: no trace of run 'two' found: `evalvault-otel runs` lists the runs\n",
+    )

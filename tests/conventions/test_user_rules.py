@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from evalvault_otel.assembly import assemble
 from evalvault_otel.conventions.json_path import JsonPath
 from evalvault_otel.conventions.reading import DEFAULT, DIALECTS, MAPPING_VERSION, Conventions, Reading
-from evalvault_otel.conventions.rules_file import conventions_of, load, parse
+from evalvault_otel.conventions.rules_file import conventions_of, glob, load, notes, parse
+from evalvault_otel.conventions.user_rules import Pattern, Source, StageRule, UserRule, UserRules
 from evalvault_otel.conventions.yaml_nodes import Problem
 from evalvault_otel.errors import SettingsError
 from evalvault_otel.model import Value
@@ -287,6 +288,9 @@ def test_other_paths_are_refused(text: str) -> None:
         ("rules:\n- name: a\n  when:\n    spam: x\n  stage: b", 4, "when has no 'spam'"),
         ("rules:\n- name: a\n  when:\n    kind: clients\n  stage: b", 4, "'clients' is no span kind: use internal"),
         ("rules:\n- name: a\n  when:\n    span: {regex: '('}\n  stage: b", 4, "'(' is no regular expression"),
+        ("rules:\n- name: a\n  fields: {top_k: {value: 99999999999999999999}}", 3, "at most 64 bits"),
+        ("rules:\n- name: a\n  when: {attributes: {k: 2026-13-45}}\n  stage: b", 2, "put it in quotes"),
+        ("rules: " + "[" * 3000, 1, "nested too deeply"),
         ("rules:\n- name: a\n  when:\n    span: {glob: x}\n  stage: b", 4, "a pattern has no 'glob'"),
         ("rules:\n- name: a\n  when:\n    span: {}\n  stage: b", 4, "a pattern is text"),
         ("rules:\n- name: a\n  when:\n    span:\n  stage: b", 4, "a pattern is a text"),
@@ -370,3 +374,17 @@ EXAMPLE_SPANS = [
     span(4, 1, {"app.step": "reorder-by-date"}, name="step", start=41, end=50),
     span(5, 1, {"app.step": "answer", "gateway.usage": '{"prompt": 812, "completion": 96}'}, name="step", start=51),
 ]
+
+
+@pytest.mark.parametrize(
+    "pattern, noted",
+    [("(a+)+$", True), ("(x|y*)*", True), ("(a{1,})+", True), (r"(\+a)+", False), ("([+*])+", False), ("(ab)+", False)],
+)
+def test_a_pattern_that_can_take_forever_is_noted(pattern: str, noted: bool) -> None:
+    (rule,) = [UserRule("a", "", span=Pattern(regex=re.compile(pattern)), stage=StageRule("retrieval"))]
+    assert any("forever" in note for note in notes(UserRules([rule], ""))) is noted
+
+
+def test_numbers_in_keys_have_any_number_of_digits() -> None:
+    found = Source(every=glob("docs.*")).value({"docs.10": "b", "docs." + "9" * 5000: "c", "docs.9": "a"})
+    assert found == ["a", "b", "c"]

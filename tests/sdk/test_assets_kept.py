@@ -1,16 +1,23 @@
 """Each way in which the systems before this one lost assets, by the whole way to the asset uses of stages."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import lru_cache, partial
+from multiprocessing import get_context
 
 import pytest
 from opentelemetry.sdk.trace import SpanLimits
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, use_span
 
 import evalvault_otel as ev
+from evalvault_otel.assembly.assemble import assemble
 from evalvault_otel.sdk import guard
+from evalvault_otel.wire import protobuf
 from tests.support.recording import Recording, recording
 
 
@@ -67,6 +74,14 @@ def test_what_threads_of_a_pool_use_belongs_to_the_stage_that_submitted(recorded
         "execute": sorted(f"query q{number}" for number in range(20)),
         "compose": ["prompt answer v1"],
     }
+
+
+def test_a_pool_of_processes_works_as_before_and_it_is_said_that_nothing_goes_along(recorded: Recording) -> None:
+    with ev.stage("execute"), ev.propagate(ProcessPoolExecutor(1, get_context("spawn"))) as pool:
+        assert pool.submit(abs, -3).result() == 3
+
+    assert ev.problems() == {"propagate to processes": 1}
+    assert len(recorded.sent()) == 1
 
 
 def test_what_a_thread_of_its_own_uses_belongs_to_the_stage_that_made_it(recorded: Recording) -> None:
@@ -177,6 +192,31 @@ def test_a_loader_that_is_wrapped_once_records_every_call(recorded: Recording) -
     assert recorded.assets() == {"route_plan": ["prompt ops/planner v4"], "compose": ["prompt ops/planner v4"]}
 
 
+def test_a_stage_that_is_done_again_has_its_own_assets(recorded: Recording) -> None:
+    with ev.stage("workflow"):
+        for attempt in (1, 2):
+            with ev.stage("execute", attempt=attempt):
+                ev.asset("query", "find", version=attempt)
+
+    assembly = recorded.assembly()
+    attempts = {stage.stage_id: stage.attempt for stage in assembly.stages}
+    assert sorted((attempts[use.stage_id], use.version) for use in assembly.asset_uses) == [(1, "1"), (2, "2")]
+
+
+def test_what_came_from_elsewhere_is_not_hidden_by_what_came_after(recorded: Recording) -> None:
+    with ev.stage("compose"):
+        ev.asset("prompt", "system", version=1, origin="fallback")
+        ev.asset("prompt", "answer", version=0, origin="registry")
+        ev.asset("policy", "p")
+
+    uses = recorded.assembly().asset_uses
+    assert [(use.name, use.version, use.origin, use.fallback) for use in uses] == [
+        ("system", "1", "fallback", True),
+        ("answer", "0", "registry", False),
+        ("p", None, None, False),
+    ]
+
+
 @pytest.mark.parametrize("uses", [100, 101, 129, 700, 3000])
 def test_no_use_is_lost_over_the_limit_of_events_and_their_order_stays(recorded: Recording, uses: int) -> None:
     with ev.stage("execute"):
@@ -237,6 +277,45 @@ def test_what_a_generator_uses_while_it_is_consumed_belongs_to_its_stage(recorde
     assert recorded.assets() == {"present": ["screen s", "screen s"], "output": ["model m", "prompt p"]}
 
 
+_FORKING = """
+import os, sys
+import evalvault_otel as ev
+from tests.support.recording import recording
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+with recording() as recorded:
+    with ev.stage("execute"):
+        ev.asset("query", "parent")
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            for number in range(3):
+                ev.asset("query", f"child-{number}")
+            with ev.stage("tool"):
+                ev.asset("tool", "inside")
+            os.write(write, encode_spans(recorded.sent()).SerializeToString())
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            sys.stdout.buffer.write(pipe.read())
+        os.waitpid(child, 0)
+    sys.stdout.buffer.write(encode_spans(recorded.sent()).SerializeToString())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_adds_to_the_stage_it_was_forked_in() -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _FORKING], check=True, capture_output=True)
+
+    # Protobuf messages one after the other are one message with the fields of both.
+    assembly = assemble(protobuf.decode(done.stdout).spans)
+    types = {stage.stage_id: stage.stage_type for stage in assembly.stages}
+    assert [(types[use.stage_id], use.name) for use in assembly.asset_uses if use.kind == "query"] == [
+        ("execute", name) for name in ("parent", "child-0", "child-1", "child-2")
+    ]
+    assert [types[use.stage_id] for use in assembly.asset_uses if use.kind == "tool"] == ["tool"]
+
+
 def test_where_no_span_is_active_it_is_counted_and_nothing_raises(recorded: Recording) -> None:
     ev.asset("prompt", "nowhere")
     ev.asset("prompt", "nowhere")
@@ -255,6 +334,34 @@ def test_a_use_without_kind_or_name_is_counted_or_raises(recorded: Recording, ca
 
     assert recorded.assets() == {}
     assert ev.problems() == {"asset without a name": 1}
+
+
+class _Bridged(NonRecordingSpan):
+    """A span of another SDK, which compares by value and so has no hash."""
+
+    __hash__ = None  # type: ignore[assignment]  # as Python does for such classes
+
+    def __init__(self) -> None:
+        super().__init__(INVALID_SPAN_CONTEXT)
+        self.events: list[str] = []
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bridged)
+
+    def is_recording(self) -> bool:
+        return True
+
+    def add_event(self, name: str, attributes: object = None, timestamp: int | None = None) -> None:
+        self.events.append(f"{name} {attributes} {timestamp}")
+
+
+def test_a_span_of_another_sdk_gets_its_events() -> None:
+    span = _Bridged()
+    with recording(), use_span(span):
+        ev.asset("prompt", "p")
+        ev.asset("prompt", "p")
+
+    assert len(span.events) == 2
 
 
 def test_values_that_misbehave_never_raise(recorded: Recording) -> None:

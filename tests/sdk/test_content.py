@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 import evalvault_otel as ev
-from evalvault_otel.sdk import content
 from evalvault_otel.sdk.content import HIDDEN, ContentPolicy, is_content, of_genai, redact
 from tests.support.recording import Recording
 
@@ -16,14 +15,8 @@ _SECRET = "my number is 4111 1111 1111 1111"  # noqa: S105 - the data of a test
 _NUMBER = r"\d{4}( \d{4}){3}"
 
 
-@pytest.fixture
-def used() -> Iterator[None]:
-    yield
-    content.use(None)
-
-
 def _retrieval(recorded: Recording, policy: ContentPolicy) -> Mapping[str, Any]:
-    content.use(policy)
+    ev.use_content_policy(policy)
     with ev.run("r"), ev.stage("retrieval", name="bm25") as stage:
         stage.record(query=_SECRET, doc_ids=["d1"], top_k=5)
         stage.record(output='{"text": "long", "Password": "hunter2"}')

@@ -1,9 +1,11 @@
 """What `stage.record` is told comes out of assembly as the stage's attributes."""
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evalvault_otel as ev
-from evalvault_otel.conventions.names import FILLS
+from evalvault_otel.conventions.names import FILLS, STAGE_TYPE_VALUES
 from evalvault_otel.conventions.stage_fields import FIELDS, attributes_of
 from evalvault_otel.sdk import guard
 from tests.support.recording import Recording, recording
@@ -63,8 +65,16 @@ def test_fields_come_back_under_their_names(stage_type: str, fields: dict[str, A
 def test_every_field_of_the_registry_can_be_recorded() -> None:
     registry = {field for _, part, field, _ in FILLS if part == "field"}
 
-    assert registry <= FIELDS.keys()
+    assert registry - {"content_hidden"} <= FIELDS.keys()
     assert {key for key, _ in FIELDS.values() if key.startswith("evalvault.")} <= {key for key, *_ in FILLS}
+
+
+def test_the_page_names_every_field() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text()
+    table = page[page.index("| Stage type | Fields |") : page.index("Fields are not bound to a type")]
+    named = set(re.findall(r"`(\w+)`", table)) - set(STAGE_TYPE_VALUES)
+
+    assert named | {"model", "input", "output"} == FIELDS.keys()
 
 
 def test_status_attempt_and_payloads(recorded: Recording) -> None:

@@ -190,6 +190,34 @@ def test_a_method_and_a_partial(recorded: Recording) -> None:
     assert [span.name for span in recorded.sent()] == ["retrieval search", "rerank rank", "tool p"]
 
 
+def test_decorators_of_methods_may_be_in_any_order(recorded: Recording) -> None:
+    class Searcher:
+        @ev.stage("retrieval")
+        @classmethod
+        def search(cls, query: str) -> str:
+            return f"{cls.__name__} {query}"
+
+        @ev.stage("rerank")
+        @staticmethod
+        def rank(query: str) -> str:
+            return query
+
+    assert (Searcher.search("a"), Searcher().rank("b")) == ("Searcher a", "b")
+    assert [span.name for span in recorded.sent()] == ["retrieval search", "rerank rank"]
+
+
+def test_a_class_stays_a_class(recorded: Recording) -> None:
+    guard.strict(enabled=False)
+
+    @ev.stage("retrieval")
+    class Searcher:
+        pass
+
+    assert isinstance(Searcher, type)
+    assert list(ev.problems()) == ["a class as function"]
+    assert recorded.sent() == ()
+
+
 def test_coroutines_run_inside_their_stage(recorded: Recording) -> None:
     class Caller:
         @ev.stage("generation", name="call")

@@ -66,7 +66,7 @@ def recording(limits: SpanLimits | None = None, *, strict: bool = True) -> Itera
         yield made
     finally:
         compat.use_provider(None)
-        content.use(None)
+        content.use_content_policy(None)
         guard.forget()
         guard.strict(enabled=before)
         made.provider.shutdown()

@@ -13,6 +13,7 @@ from ..assembly.finding_codes import WARNING
 from ..assembly.span_findings import parties
 from ..conventions.deprecated import DEPRECATED
 from ..conventions.reading import DEFAULT, Conventions
+from ..conventions.user_rules import UserRules
 from ..model import Finding, Scope, Span, StageEvent
 from ..store import Store
 from ..store.diagnosis import RecentTrace
@@ -47,19 +48,27 @@ def diagnose(
     """
     recent = store.recent_traces(most_traces + 1, since_ns)
     seen: dict[str, _Service] = {}
-    spans_left = most_spans
+    spans_left, complete = most_spans, len(recent) <= most_traces
     looked_at: list[RecentTrace] = []
     for trace in recent[:most_traces]:
         if trace.span_count > spans_left:
+            complete = False
             continue
-        spans_left -= trace.span_count
-        looked_at.append(trace)
-        _look_at(store, trace.trace_id, seen, conventions)
-    services = [service.part() for _, service in sorted(seen.items())]
+        spans = _look_at(store, trace.trace_id, seen, conventions, spans_left)
+        if spans:
+            spans_left -= spans
+            looked_at.append(trace)
+    while not looked_at and recent:  # all too large: a part of one tells more than nothing
+        trace = recent.pop(0)
+        spans = _look_at(store, trace.trace_id, seen, conventions, most_spans)
+        if spans:
+            spans_left -= spans
+            looked_at.append(trace)
+    services = [service.part(conventions.rules) for _, service in sorted(seen.items())]
     sample = Sample(
         traces=len(looked_at),
         spans=most_spans - spans_left,
-        complete=len(looked_at) == len(recent),
+        complete=complete,
         oldest=iso(looked_at[-1].received_ns) if looked_at else None,
         newest=iso(looked_at[0].received_ns) if looked_at else None,
     )
@@ -90,11 +99,11 @@ class _Scope:
         for conflict in conventions.read(span, is_root=not span.parent_span_id).conflicts:
             self.conflicts.setdefault(parties(conflict), []).append(conflict)
 
-    def part(self) -> ScopePart:
+    def part(self, rules: UserRules | None) -> ScopePart:
         """What is told of it."""
         unknown: Counter[str] = Counter()
         for key, count in self.keys.items():
-            if is_unknown(key):
+            if is_unknown(key) and not (rules and rules.reads(key)):
                 unknown[general(key)] = max(unknown[general(key)], count)
         old = Counter({key: self.keys[key] for key in DEPRECATED if key in self.keys})
         return ScopePart(
@@ -121,19 +130,20 @@ class _Service:
     stages: list[StageEvent] = field(default_factory=list)
     findings: dict[str, list[Finding]] = field(default_factory=dict)
 
-    def part(self) -> ServicePart:
+    def part(self, rules: UserRules | None) -> ServicePart:
         """What is told of it."""
-        scopes = [scope.part() for _, scope in sorted(self.scopes.items())]
+        scopes = [scope.part(rules) for _, scope in sorted(self.scopes.items())]
         spans = sum(scope.spans for scope in scopes)
         found = [_finding_part(members) for _, members in sorted(self.findings.items())]
         found.sort(key=lambda part: (part.severity != WARNING, -part.traces, part.code))
         return ServicePart(self.name, len(self.traces), spans, scopes, stage_parts(self.stages), found)
 
 
-def _look_at(store: Store, trace_id: str, seen: dict[str, _Service], conventions: Conventions) -> None:
-    spans = [span for span in store.spans(trace_id) if span.resource.service != PROBE_SERVICE]
+def _look_at(store: Store, trace_id: str, seen: dict[str, _Service], conventions: Conventions, most: int) -> int:
+    """Take in the spans of a trace, the first `most`, but those of our own probe; how many that were."""
+    spans = [span for span in store.spans(trace_id) if span.resource.service != PROBE_SERVICE][:most]
     if not spans:
-        return
+        return 0
     by_id = {span.span_id: _service(seen, span) for span in spans}
     entry = by_id[next((span for span in spans if not span.parent_span_id), spans[0]).span_id]
     for span in spans:
@@ -145,6 +155,7 @@ def _look_at(store: Store, trace_id: str, seen: dict[str, _Service], conventions
         by_id.get(stage.span_id or "", entry).stages.append(stage)
     for finding in store.findings(trace_id):
         by_id.get(finding.span_id or "", entry).findings.setdefault(finding.code, []).append(finding)
+    return len(spans)
 
 
 def _service(seen: dict[str, _Service], span: Span) -> _Service:

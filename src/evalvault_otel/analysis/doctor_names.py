@@ -26,7 +26,7 @@ _MACHINERY: Final = (
     *("http.", "url.", "net.", "network.", "server.", "client.", "code.", "thread.", "process.", "peer.", "host."),
     *("rpc.", "db.", "messaging.", "telemetry.", "otel.", "exception.", "error.", "service.", "user_agent.", "faas."),
     *("deployment.", "session.", "user.", "enduser.", "feature_flag.", "cloud.", "k8s.", "container.", "aws.", "gcp."),
-    *("tls.", "dns.", "graphql.", "peer.", "sampling.", "openinference.", "app.", "browser.", "log."),
+    *("tls.", "dns.", "graphql.", "peer.", "sampling.", "openinference.", "browser.", "log."),
 )
 _CLAIMED: Final = frozenset(
     key
@@ -38,6 +38,8 @@ _CLAIMED: Final = frozenset(
         *(prefix.rstrip(".") for prefix in dialect.flattened),
     )
 )
+# Read where the stage type asks for it, by no rule of a table.
+_READ_BESIDE: Final = frozenset({"gen_ai.agent.name"})
 _LISTS: Final = tuple(prefix for dialect in DIALECTS for prefix in dialect.flattened)
 _NUMBER: Final = re.compile(r"\.\d+(?=\.|$)")
 _CACHED: Final = 10_000
@@ -58,7 +60,7 @@ def convention_of(key: str) -> str | None:
 @lru_cache(maxsize=_CACHED)
 def is_unknown(key: str) -> bool:
     """Whether no convention claims the name, so that it is at most an attribute of its stage."""
-    return not (key in _CLAIMED or key in DEPRECATED or key.startswith((*_LISTS, *_MACHINERY)))
+    return not (key in _CLAIMED or key in DEPRECATED or key in _READ_BESIDE or key.startswith((*_LISTS, *_MACHINERY)))
 
 
 @lru_cache(maxsize=_CACHED)

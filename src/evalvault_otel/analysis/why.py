@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ..assembly.context import SPAN
 from ..assembly.explain import Reasons, reasons
 from ..assembly.options import DEFAULT_OPTIONS, AssemblyOptions
-from ..conventions.reading import DEFAULT, Conventions
+from ..conventions.heuristics import guess
+from ..conventions.reading import DEFAULT, DIALECTS, Conventions
 from ..model import LogEvent, Span, StageEvent
 from ..values import plain_json
 
@@ -61,19 +63,49 @@ def _why(stage: StageEvent, spans: Mapping[str, Span], known: Mapping[str, Reaso
         value=value,
         wrapped_span_ids=stage.wrapped_span_ids,
         run_id=stage.run_id,
-        run_source=said.run_source if said else None,
+        run_source=_run_source(stage, said) if said else None,
         conflicts=tuple(text for member in members if member in known for text in known[member].conflicts),
     )
+
+
+# Where a run id came from, by `run_id_source`; a row without one has it from its span or one above.
+_SOURCES: Final[Mapping[str, str]] = {
+    SPAN: "an attribute of this span or one above",
+    "trace": "a span of the trace",
+    "resource": "the resource",
+    "association": "association metadata",
+    "session": "the session id",
+    "service_day": "service and UTC day, since no span named a run",
+    "trace_id": "the trace itself, since no span named a run",
+}
+
+
+def _run_source(stage: StageEvent, said: Reasons) -> str:
+    """In words; what the row says wins, since it may have been made with other settings than those of now."""
+    source = str(stage.metadata.get("run_id_source", SPAN))
+    if (stage.run_id, source) == (said.run_id, said.source):
+        return said.run_source
+    return f"{_SOURCES.get(source, source)} when it was mapped; the settings of this command give {said.run_id}"
 
 
 def _decided(type_source: str, span: Span | None) -> tuple[str | None, str | None]:
     """The attribute at the end of the source (`attribute:KEY`, or a rule and its key), or the name that was read."""
     if _BY_NAME.search(type_source):
-        return "name", None if span is None else _short(span.name)
+        return ("name", None) if span is None else _name_read(type_source, span)
     key = type_source.rpartition(":")[2]
     if span is not None and key in span.attributes:
         return key, _short(span.attributes[key])
     return (key if "attribute:" in type_source else None), None
+
+
+def _name_read(type_source: str, span: Span) -> tuple[str, str]:
+    """The name that a guess was made by: that which a convention has for a step, or the span's."""
+    for dialect in DIALECTS:
+        said = span.attributes.get(dialect.named_by) if dialect.named_by else None
+        guessed = guess(said) if isinstance(said, str) else None
+        if guessed is not None and type_source.endswith(f"heuristic:{guessed[1]}"):
+            return dialect.named_by, _short(said)
+    return "name", _short(span.name)
 
 
 def _short(value: object) -> str:

@@ -33,8 +33,10 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Reasons:
-    """Where the run id of a span comes from, in words, and the disagreements of conventions on it."""
+    """The run of a span, where it comes from (`source` as in rows, `run_source` in words), and conflicts on it."""
 
+    run_id: str
+    source: str
     run_source: str
     conflicts: tuple[str, ...]
 
@@ -51,25 +53,47 @@ def reasons(
     whole = log_events.merged(spans, logs)[0] if logs else spans
     tree = nodes.build(whole, conventions)
     context.resolve(tree, [], options)
-    return {node.span.span_id: Reasons(_run_source(node, tree), tuple(node.reading.conflicts)) for node in tree.nodes}
+    sayers = {name: _Sayers.of(tree, name) for name in _KEYS}
+    return {
+        node.span.span_id: Reasons(
+            node.run_id, node.context["run_id_source"], _run_source(node, sayers), tuple(node.reading.conflicts)
+        )
+        for node in tree.nodes
+    }
 
 
-def _run_source(node: Node, tree: Tree) -> str:
+@dataclass(frozen=True, slots=True)
+class _Sayers:
+    """Who says a field: for each node it or the nearest one above it, and the first of the trace."""
+
+    nearest: dict[int, Node]
+    first: Node | None
+
+    @classmethod
+    def of(cls, tree: Tree, name: str) -> "_Sayers":
+        nearest: dict[int, Node] = {}
+        for node in tree.nodes:  # parents before children
+            if name in node.reading.context:
+                nearest[id(node)] = node
+            elif node.parent is not None and id(node.parent) in nearest:
+                nearest[id(node)] = nearest[id(node.parent)]
+        return cls(nearest, next((node for node in tree.nodes if name in node.reading.context), None))
+
+
+def _run_source(node: Node, sayers: dict[str, _Sayers]) -> str:
     source = node.context["run_id_source"]
     if source in _FALLBACKS:
         return _FALLBACKS[source]
     name = _FIELD_OF[source]
-    above: Node | None = node
-    while above is not None:
-        if name in above.reading.context:
-            place = "this span" if above is node else f"span {above.span.span_id} above"
-            return f"{_key(above, name)} of {place}"
-        above = above.parent
-    said = next((other for other in tree.nodes if name in other.reading.context), None)
+    found = sayers[name].nearest.get(id(node))
+    if found is not None:
+        place = "this span" if found is node else f"span {found.span.span_id} above"
+        return f"{_key(found, name)} of {place}"
+    said = sayers[name].first
     if said is not None and said.reading.context[name] == node.context[name]:
         return f"{_key(said, name)} of span {said.span.span_id}, on which the trace agrees"
     return "the resource"
 
 
 def _key(node: Node, name: str) -> str:
-    return next((key for key in _KEYS[name] if key in node.span.attributes), name)
+    return next((key for key in _KEYS[name] if key in node.span.attributes), f"{name} by a rule")

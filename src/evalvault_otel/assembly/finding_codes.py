@@ -171,6 +171,19 @@ CODES: Final[dict[str, FindingMeaning]] = {
         "Use one instrumentation per library, or set `evalvault.stage.type` where you know better.",
         cause="between",
     ),
+    "odd_stage_type": FindingMeaning(
+        WARNING,
+        "`evalvault.stage.type` {detail} ({spans}).",
+        "What the step is: metrics, thresholds and comparisons by stage type know the usual words only.",
+        "Set it to one of the words in docs/attributes.md, or to custom.<name> for a type of your own.",
+        cause="detail",
+    ),
+    "error_inside": FindingMeaning(
+        WARNING,
+        "{spans} ended in an error, while {stages}, which stand for them, did not.",
+        "Whether the step failed, or took another way: its outermost span says nothing of the error.",
+        "Let the outer span see the exception, or set `evalvault.stage.status` on it (`error`, or `fallback`).",
+    ),
     "deprecated_names": FindingMeaning(
         INFO,
         "Attributes have names that were replaced: {names} ({spans}).",
@@ -180,7 +193,7 @@ CODES: Final[dict[str, FindingMeaning]] = {
     ),
     "run_conflict": FindingMeaning(
         WARNING,
-        "{detail}; spans without a run of their own or of an ancestor go to the fallback run.",
+        "{detail}; a span that names none, itself or above it, goes to the fallback run.",
         "To which run the spans without a run of their own belong.",
         "Set one `evalvault.run.id` per trace, or one on the top span of each part.",
         cause="detail",

@@ -59,6 +59,8 @@ def stage_metrics(
 
 def _documents(attributes: Attributes, _: Attributes) -> Scores:
     raw = attributes.get("doc_ids")
+    if raw is None:  # not recorded, which is not the same as nothing found
+        return {"ordering_warning": 1.0} if _unordered(attributes.get("scores")) else {}
     ids = items(raw)
     scores = {"result_count": float(len(ids))}
     if ids:
@@ -91,9 +93,9 @@ def _score_spread(attributes: Attributes, _: Attributes) -> Scores | None:
 
 def _relevance(attributes: Attributes, metadata: Attributes) -> Scores | None:
     relevant = {text(item) for item in items(attributes.get("relevant_doc_ids") or metadata.get("relevant_doc_ids"))}
-    if not relevant:
-        return None
     raw = attributes.get("doc_ids")
+    if not relevant or raw is None:
+        return None
     ids = [text(item) for item in items(raw)]
     ordered = not _unordered(raw)
     top_k = attributes.get("top_k")

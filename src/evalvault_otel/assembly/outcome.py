@@ -68,7 +68,8 @@ def outcome(node: Node) -> Outcome:
     said = node.reading.identity.get("status")
     status = explicit = _explicit(said) if said is not None else None
     if status is None:
-        if span.status_code != STATUS_ERROR and not _escaped(span.events):
+        failed = span.status_code == STATUS_ERROR or "failed" in node.reading.identity
+        if not failed and not _escaped(span.events):
             return SUCCESS
         status = "error"
     elif status == "success":

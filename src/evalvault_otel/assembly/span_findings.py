@@ -9,6 +9,8 @@ from typing import Final
 
 from ..conventions import names
 from ..conventions.deprecated import DEPRECATED
+from ..conventions.evalvault import STAGE_TYPE, nearest_type
+from ..conventions.names import STAGE_TYPE_VALUES
 from ..conventions.openinference import REDACTED
 from ..model import STATUS_ERROR, Span, Value
 from . import losses
@@ -18,6 +20,9 @@ from .nodes import Node
 
 Note = tuple[str, Node, dict[str, object]]
 
+_USUAL_TYPES: Final = frozenset(STAGE_TYPE_VALUES)
+_MAX_SHOWN: Final = 60
+_CHANGED: Final = names.CONTENT_HIDDEN_KEYS
 _SAYS: Final = re.compile(r"(\S+) says ")
 _MS: Final = 1_000_000
 # SDKs in browsers and Node round to milliseconds, and processes of one host differ by less.
@@ -39,6 +44,9 @@ def _of_places(nodes: Sequence[Node]) -> Iterator[Note]:
         span, parent = node.span, node.parent
         if span.dropped_attributes or span.dropped_events or span.dropped_links or node.missing_parent:
             yield from _missing(node)
+        for event in span.events:
+            if event.dropped_attributes:
+                yield "event_attributes_dropped", node, {"n": event.dropped_attributes}
         if not 0 < span.start_ns <= span.end_ns < LATEST_NS:
             yield "bad_time", node, {"detail": time_problem(node)}
         elif parent is not None and not parent.span.start_ns <= span.start_ns <= parent.span.end_ns:
@@ -53,15 +61,14 @@ def _of_contents(nodes: Sequence[Node]) -> Iterator[Note]:
             yield "convention_conflict", node, {"detail": conflict, "between": parties(conflict)}
         if len(attributes) == _DEFAULT_LIMIT and not span.dropped_attributes:
             yield "attribute_limit_reached", node, {}
+        if node.stage_type not in _USUAL_TYPES and STAGE_TYPE in attributes:
+            yield from _odd_type(node)
         if node.reading.deprecated:
             yield from _deprecated(node)
         # What is hidden in lists spread over keys is not in `hidden`; such lists are of stages that have rules here.
-        hidden = node.reading.hidden or names.CONTENT_HIDDEN_KEYS in attributes
+        hidden = node.reading.hidden or _CHANGED in attributes
         if hidden or (node.stage_type in _OF_STAGE and REDACTED in attributes.values()):
             yield from _redacted(node)
-        for event in span.events:
-            if event.dropped_attributes:
-                yield "event_attributes_dropped", node, {"n": event.dropped_attributes}
     yield from losses.truncated(nodes)
 
 
@@ -71,10 +78,23 @@ def _of_stages(nodes: Sequence[Node]) -> Iterator[Note]:
         if node.stage_type is None:
             if node.above is not None and _is_request(node.span):
                 requests.setdefault(id(node.above.owner), []).append(node)
-        elif node.stage_type in _OF_STAGE and node.wrapped_in is None:
+        elif node.wrapped_in is not None:
+            outer = node.wrapped_in
+            if node.span.status_code == STATUS_ERROR and outer.span.status_code != STATUS_ERROR:
+                yield "error_inside", node, {}
+        elif node.stage_type in _OF_STAGE:
             yield from _OF_STAGE[node.stage_type](node)
     for members in requests.values():
         yield from _retried(members)
+
+
+def _odd_type(node: Node) -> Iterator[Note]:
+    """A type of the user's own that looks like a slip, or one that could not be read."""
+    if not node.reading.explicit:
+        said = str(node.span.attributes[STAGE_TYPE])[:_MAX_SHOWN]
+        yield "odd_stage_type", node, {"detail": f"says {said!r}, which is no word: nothing follows from it"}
+    elif meant := nearest_type(node.stage_type or ""):
+        yield "odd_stage_type", node, {"detail": f"is {node.stage_type!r}: did you mean {meant}?"}
 
 
 def time_problem(node: Node) -> str | None:
@@ -132,7 +152,7 @@ def _deprecated(node: Node) -> Iterator[Note]:
 def _redacted(node: Node) -> Iterator[Note]:
     """Values that were left out, and those that the sender says it changed."""
     attributes = node.span.attributes
-    said = attributes.get(names.CONTENT_HIDDEN_KEYS)
+    said = attributes.get(_CHANGED)
     changed = {key for key in said if isinstance(key, str)} if isinstance(said, list) else set()
     changed |= {key for key, value in attributes.items() if value == REDACTED}
     for key in sorted(changed):

@@ -1,6 +1,7 @@
 """Stage nodes as `StageEvent` records: times, status, usage, payload references, attributes and metrics."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..conventions.coerce import integer, number
@@ -9,6 +10,7 @@ from ..model import PayloadRef, StageEvent, Value
 from ..text import clean_text
 from . import timing
 from .attempts import Attempt, attempts
+from .bodies import MAX_TEXT, cut
 from .context import LATEST_NS, SPAN, has_time
 from .evaluations import by_stage, evaluation_scores
 from .metrics import StageMetrics, stage_metrics
@@ -28,8 +30,6 @@ _METADATA = (
     "run_id_source",
 )
 _MAX_NAME = 200
-# Longer texts stay in the archive, where `input_ref` and `output_ref` point.
-_MAX_TEXT = 1000
 FAILED = frozenset({"error", "timeout"})
 _FIRST: Attempt = (1, "")
 _NOTHING: Mapping[str, float | int | None] = {}
@@ -62,7 +62,11 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
 
 def name_text(value: str) -> str:
     """A name as it is stored: clean, and not longer than a name can be."""
-    return clean_text(value)[:_MAX_NAME]
+    return _short_name(value) if len(value) <= _MAX_NAME else clean_text(value)[:_MAX_NAME]
+
+
+# The same few names again and again; long ones are not kept.
+_short_name = lru_cache(maxsize=4096)(clean_text)
 
 
 def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[str, timing.Interval]:
@@ -167,6 +171,9 @@ def _attributes(node: Node, evaluations: Sequence[Evaluation], attempt: Attempt)
     attributes = {name: value for name, value in node.fields.items() if name[0] != "_"}
     if node.reading.others:
         attributes = {**node.reading.others, **attributes}
+    ids, scores = attributes.get("doc_ids"), attributes.get("scores")
+    if ids.__class__ is list and scores.__class__ is list and 0 < len(scores) < len(ids):
+        attributes["scores"] = [*scores, *[None] * (len(ids) - len(scores))]
     if attempt[1]:
         attributes["attempt_source"] = attempt[1]
     if evaluations:
@@ -253,8 +260,13 @@ _PAYLOADS = frozenset(name for side in _SIDES for name in (side, f"{side}_uri", 
 
 
 def _shortened(attributes: dict[str, Value]) -> dict[str, Any]:
-    """Attributes without bodies: long texts are cut and `truncated` says so."""
-    long = [name for name, value in attributes.items() if value.__class__ is str and len(value) > _MAX_TEXT]
-    if not long:
-        return attributes
-    return {**attributes, **{name: attributes[name][:_MAX_TEXT] for name in long}, "truncated": True}
+    """Attributes without bodies: long texts, also within lists and maps, are cut and `truncated` says so."""
+    long: dict[str, Any] = {}
+    for name, value in attributes.items():
+        kind = value.__class__
+        if kind is str:  # most are short: asked here, a call for each would cost as much as all the rest
+            if len(value) > MAX_TEXT:
+                long[name] = cut(value)
+        elif (kind is list or kind is dict) and (shortened := cut(value)) is not value:
+            long[name] = shortened
+    return {**attributes, **long, "truncated": True} if long else attributes

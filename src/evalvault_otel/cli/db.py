@@ -11,7 +11,7 @@ from ..errors import InvalidInput
 from ..settings import Settings, load
 from ..store import Store, open_store
 from ..store.upkeep_records import Condition, Prunable, Schema
-from .options import AsJson, Db, reading_store
+from .options import AsJson, Db, Rules, RunFallback, RunFromSession, mapping_settings, reading_store
 from .output import print_json, print_table, progress_bar
 from .serve import without_password
 from .stopping import STOPPED, stop_on_signals
@@ -40,6 +40,9 @@ def migrate(db: Db = None, as_json: AsJson = False) -> None:
 @app.command("check")
 def check(
     db: Db = None,
+    rules: Rules = None,
+    run_from_session: RunFromSession = None,
+    run_fallback: RunFallback = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out what reads every row.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,28 +52,32 @@ def check(
 
     Example: `evalvault-otel db check --db evalvault.db`
     """
-    settings = load({"db": db})
+    settings = mapping_settings(db, rules, run_from_session, run_fallback)
     store, database = open_store(settings.db), without_password(settings.db)
     schema = store.schema()
     condition = None if schema.problem else store.condition(thorough=not quick)
-    older = None if schema.problem or quick else _outdated(store, settings)
+    older, foreign = (None, 0) if schema.problem or quick else _outdated(store, settings)
     problems = _problems(schema, condition)
     if as_json:
         shown = {"database": database, "schema": schema, "condition": condition, "older_mapping": older}
+        shown["made_with_other_settings"] = None if older is None else foreign
         print_json({**shown, "problems": problems})
     else:
-        _print_check(database, schema, condition, problems, older or 0)
+        _print_check(database, schema, condition, problems, (older or 0, foreign))
     if problems:
         raise typer.Exit(1)
 
 
-def _outdated(store: Store, settings: Settings) -> int:
-    """How many traces another mapping made than this version has with the rules of now."""
+def _outdated(store: Store, settings: Settings) -> tuple[int, int]:
+    """How many traces another mapping made than that of now, and in how many settings had a part that are not given."""
     from ..ingest.mapping import Mapping
     from ..ingest.remap import outdated
     from ..store.selecting import Selection
 
-    return store.selected(outdated(Selection(), Mapping.of(settings))).traces
+    mapping = Mapping.of(settings)
+    versions = store.selected_mappings(outdated(Selection(), mapping))
+    foreign = sum(traces for version, traces in versions.items() if mapping.undoes(version))
+    return sum(versions.values()) - foreign, foreign
 
 
 def _problems(schema: Schema, condition: Condition | None) -> list[str]:
@@ -81,7 +88,10 @@ def _problems(schema: Schema, condition: Condition | None) -> list[str]:
     return found
 
 
-def _print_check(database: str, schema: Schema, condition: Condition | None, problems: list[str], older: int) -> None:
+def _print_check(
+    database: str, schema: Schema, condition: Condition | None, problems: list[str], outdated: tuple[int, int]
+) -> None:
+    older, foreign = outdated
     typer.echo(f"database {database}, tables of version {schema.version}")
     if condition is not None:
         lines = [(item.table, f"{item.rows:,}" if item.exact else f"about {item.rows:,}") for item in condition.tables]
@@ -91,6 +101,9 @@ def _print_check(database: str, schema: Schema, condition: Condition | None, pro
         typer.echo(f"{count(condition.waiting, 'trace')} waiting for assembly{since}")
     if older:
         typer.echo(f"{count(older, 'trace')} made by another mapping than that of now: `evalvault-otel remap --all`")
+    if foreign:
+        made = f"{count(foreign, 'trace')} made with rules or run settings that this command was not given"
+        typer.echo(f"{made}: give it those of `serve` to compare")
     for problem in problems:
         typer.echo(f"problem: {problem}")
     if not problems:

@@ -12,14 +12,14 @@ from ..analysis.doctor_model import Counted, Diagnosed, ScopePart, ServicePart
 from ..conventions.rules_file import conventions_of
 from ..errors import InvalidInput, Unavailable
 from ..settings import Settings, load
-from .options import AsJson, Db, reading_store
+from .options import AsJson, Db, Rules, reading_store
 from .output import print_json
 from .times import since_ns
 
 if TYPE_CHECKING:
     from ..server.probe import Access, Step
 
-_PROBLEMS, _UNREACHABLE = 1, 3
+_PROBLEMS, _NOTHING, _UNREACHABLE = 1, 1, 3
 
 
 def doctor(
@@ -30,6 +30,7 @@ def doctor(
     db: Db = None,
     since: Annotated[str | None, typer.Option(help="Only what came since then: 90m, 12h, 30d, or a date.")] = None,
     traces: Annotated[int, typer.Option(min=1, max=10_000, help="How many traces to look at.")] = MOST_TRACES,
+    rules: Rules = None,
     api: Annotated[
         str | None, typer.Option(help="The query API to ask for the probe: URL or host:port  [default: EVALVAULT_API]")
     ] = None,
@@ -39,11 +40,12 @@ def doctor(
 ) -> None:
     """Say what arrives per service, what it lacks, and what helps; with ENDPOINT also send a trace and follow it.
 
-    Exits with 1 when something is to be mended, with 3 when the endpoint or the database cannot be reached.
+    Exits with 1 when something is to be mended or there is nothing to look at, with 3 when the endpoint or the
+    database cannot be reached.
 
     Example: `evalvault-otel doctor http://127.0.0.1:4318 --since 1h`
     """
-    settings = load({"db": db})
+    settings = load({"db": db, "rules": rules})
     steps = _probe(endpoint, api, _access(settings, key_file, ca), settings) if endpoint else []
     found, absent = _diagnosed(settings, since, traces, optional=bool(endpoint) and db is None)
     if as_json:
@@ -55,6 +57,8 @@ def doctor(
         raise typer.Exit(_UNREACHABLE)
     if any(not step.ok for step in steps) or (found and found.troubles):
         raise typer.Exit(_PROBLEMS)
+    if found and not found.sample.traces and not steps:
+        raise typer.Exit(_NOTHING)
 
 
 def _diagnosed(settings: Settings, since: str | None, traces: int, *, optional: bool) -> tuple[Diagnosed | None, str]:
@@ -98,9 +102,17 @@ def _access(settings: Settings, key_file: Path | None, ca: Path | None) -> "Acce
         raise InvalidInput(f"--ca {ca}: there is no such file")
     trusted = None if ca is None else str(ca)
     if key_file is not None:
-        key = key_file.read_text("utf-8").strip()
+        key = _key_in(key_file)
         return Access(key, key, trusted)
     return Access(_key_for("ingest", settings.api_keys), _key_for("read", settings.api_keys), trusted)
+
+
+def _key_in(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise InvalidInput(f"--key-file {file}: {reason}: give a file that holds one key") from exc
 
 
 def _key_for(scope: str, api_keys: str) -> str | None:
@@ -136,7 +148,8 @@ def _lines(found: Diagnosed | None) -> Iterator[str]:
         which = "all there are" if sample.complete else "the latest; more are there"
         yield f"looked at {sample.traces:,} traces, {sample.spans:,} spans ({which}), received until {sample.newest}"
     yield ""
-    yield f"{len(found.troubles)} to mend" if found.troubles else "nothing to mend"
+    if sample.traces or found.troubles:
+        yield f"{len(found.troubles)} to mend" if found.troubles else "nothing to mend"
     for trouble in found.troubles:
         yield f"  {f'{trouble.service}: ' if trouble.service else ''}{trouble.what}"
         yield f"    fix: {trouble.fix}"

@@ -5,17 +5,18 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..analysis.figures import count
 from ..errors import InvalidInput, NotFound
-from ..settings import Settings, load
-from .options import AsJson, Db, reading_store, setting
+from ..settings import Settings
+from .options import AsJson, Db, Rules, RunFallback, RunFromSession, mapping_settings, reading_store
 from .output import print_json, progress_bar
 from .remap import Everything, Since, chosen
 from .stopping import STOPPED, stop_on_signals
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 _REFUSED = 1
 _SHOWN = 20
 _KIB = 1024
+_FOR_ALL = 0o666
 
 
 def import_(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of OTLP/JSON, - is standard input.")],
     db: Db = None,
-    rules: Annotated[str | None, setting("rules")] = None,
+    rules: Rules = None,
+    run_from_session: RunFromSession = None,
+    run_fallback: RunFallback = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that is refused.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +53,7 @@ def import_(
     from ..ingest.mapping import Mapping
 
     collect_seldom()
-    settings = load({"db": db, "rules": rules})
+    settings = mapping_settings(db, rules, run_from_session, run_fallback)
     mapping = Mapping.of(settings)
     _check(files)
     begun = time.monotonic()
@@ -123,7 +127,11 @@ def _opened(file: str) -> Iterator[tuple[BufferedReader, int]]:
     if file == "-":
         yield sys.stdin.buffer, 0  # type: ignore[misc]  # it is one
         return
-    with Path(file).open("rb") as opened:
+    try:
+        opened = Path(file).open("rb")  # noqa: SIM115 - closed below; what goes wrong while it is read is told elsewhere
+    except OSError as exc:
+        raise InvalidInput(f"{file} cannot be read: {exc.strerror or exc}") from exc
+    with opened:
         yield opened, os.fstat(opened.fileno()).st_size
 
 
@@ -141,7 +149,7 @@ def _print(told: _Told, imported: "Imported", failed: list[str], seconds: float,
     lines = f"{count(told.documents, 'line')} of {count(told.files, 'file')}"
     typer.echo(f"{lines} in {seconds:.1f} s: {new} in {count(imported.traces, 'trace')}{more}")
     if imported.conflicts:
-        typer.echo(f"{count(imported.conflicts, 'span')} differ from what was stored before; the first stays")
+        typer.echo(f"{count(imported.conflicts, 'span')} other than what was stored before; the first stays")
     if failed:
         typer.echo(f"{count(len(failed), 'trace')} could not be assembled: see the log above")
 
@@ -193,10 +201,40 @@ def _written(path: Path | None) -> Iterator[Callable[[bytes], object]]:
             # Whoever reads has enough, as `head` has. What is left is not to be tried again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    part = path.with_name(f"{path.name}.part")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"is in {path.parent}, which is no folder"
+        raise InvalidInput(f"{path} {what}: give --output the name of a file")
     try:
-        with part.open("wb") if path.suffix != ".gz" else gzip.open(part, "wb") as file:
-            yield file.write
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        with (
+            _target(path.resolve()) as file,
+            gzip.open(file, "wb") if path.suffix == ".gz" else nullcontext(file) as to,
+        ):
+            yield to.write
+    except OSError as exc:
+        raise InvalidInput(f"{path} cannot be written: {exc.strerror or exc}") from exc
+
+
+@contextmanager
+def _target(path: Path) -> Iterator[IO[bytes]]:
+    """A file that gets its name when it is complete; a pipe or device as it is."""
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False) as part:
+        made = Path(part.name)
+        try:
+            yield part
+            part.flush()
+            made.chmod(path.stat().st_mode if path.exists() else _FOR_ALL & ~_umask())
+            made.replace(path)
+        except BaseException:
+            made.unlink(missing_ok=True)
+            raise
+
+
+def _umask() -> int:
+    """What the user takes from new files; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

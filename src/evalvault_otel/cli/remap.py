@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..analysis.figures import count
-from ..errors import InvalidInput
-from ..settings import load
+from ..errors import InvalidInput, NotFound
 from ..store.remap_records import Remapped
-from .options import AsJson, Db, reading_store, setting
+from .options import AsJson, Db, Rules, RunFallback, RunFromSession, mapping_settings, reading_store
 from .output import print_json, progress_bar
 from .stopping import STOPPED, stop_on_signals
 from .times import since_ns
@@ -27,6 +26,9 @@ OfRun = Annotated[str | None, typer.Option("--run", help="Only traces that belon
 Since = Annotated[
     str | None, typer.Option(help="Only traces of which something came since then: 90m, 12h, 30d, or a date.")
 ]
+Undo = Annotated[
+    bool, typer.Option("--undo-settings", help="Also traces that rules or run settings made which are not given now.")
+]
 Everything = Annotated[bool, typer.Option("--all", help="All traces.")]
 
 
@@ -35,7 +37,10 @@ def remap(
     run: OfRun = None,
     since: Since = None,
     everything: Everything = False,
-    rules: Annotated[str | None, setting("rules")] = None,
+    rules: Rules = None,
+    run_from_session: RunFromSession = None,
+    run_fallback: RunFallback = None,
+    undo_settings: Undo = False,
     force: Annotated[bool, typer.Option("--force", help="Also traces that this mapping made.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     as_json: AsJson = False,
@@ -43,6 +48,7 @@ def remap(
     """Make the stages of traces anew, with the conventions of this version and the rules of now. A server may go on.
 
     Traces that this mapping made already are left out, so a call that was stopped, or killed, is simply repeated.
+    Give it the rules and run settings of `serve`: what they did is not undone by leaving them out.
 
     Example: `evalvault-otel remap --since 7d --dry-run`
     """
@@ -51,10 +57,12 @@ def remap(
     from ..ingest.remap import outdated
 
     collect_seldom()
-    mapping = Mapping.of(load({"db": db, "rules": rules}))
-    wanted = outdated(chosen(run, since, everything=everything), mapping, force=force)
+    mapping = Mapping.of(mapping_settings(db, rules, run_from_session, run_fallback))
+    asked, store = chosen(run, since, everything=everything), reading_store(db)
+    wanted = outdated(asked, mapping, force=force)
+    _check(store, asked, None if undo_settings else wanted, mapping)
     begun = time.monotonic()
-    done, complete = _remap(reading_store(db), wanted, mapping, write=not dry_run)
+    done, complete = _remap(store, wanted, mapping, write=not dry_run)
     seconds = round(time.monotonic() - begun, 3)
     if as_json:
         print_json(_told(done, mapping.version, seconds, complete=complete, dry_run=dry_run))
@@ -66,6 +74,25 @@ def remap(
         raise typer.Exit(STOPPED)
     if done.failed:
         raise typer.Exit(_FAILED)
+
+
+def _check(store: "Store", asked: "Selection", wanted: "Selection | None", mapping: "Mapping") -> None:
+    """Refuse to take from `wanted` traces what settings of the server did for them.
+
+    Raises:
+        NotFound: the run that is asked for has no traces.
+        InvalidInput: some traces would lose something.
+    """
+    if asked.run_id is not None and not store.selected(asked).traces:
+        raise NotFound(f"no trace of run {asked.run_id!r} found: `evalvault-otel runs` lists the runs")
+    versions = {} if wanted is None else store.selected_mappings(wanted)
+    losing = {version: traces for version, traces in versions.items() if mapping.undoes(version)}
+    if losing:
+        made = f"{count(sum(losing.values()), 'trace')} (mapping {', '.join(sorted(losing)[:_SHOWN])})"
+        raise InvalidInput(
+            f"rules or run settings that this command was not given made {made}: give it --rules, --run-fallback and "
+            "--run-from-session as `serve` has them, or --undo-settings to do without"
+        )
 
 
 def chosen(run: str | None, since: str | None, trace: str | None = None, *, everything: bool) -> "Selection":

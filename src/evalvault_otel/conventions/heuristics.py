@@ -29,6 +29,7 @@ _NAMES: Final = tuple(
             r"\bcross ?encoder",
             r"\bpostprocess nodes?\b",
             r"\bcompress documents\b",
+            r"\bfilter by relevance\b",
         ),
         (
             "fusion",
@@ -83,8 +84,9 @@ _NAMES: Final = tuple(
             r"\bsafety\b",
             r"\btoxic",
             r"\bjailbreak",
+            r"\bprompt injection\b",
         ),
-        ("cache", "cache", r"(?<!clear )(?<!invalidate )\bcached?\b(?! (?:stats?|config|keys?|size)\b)"),
+        ("cache", "cache", r"(?<!clear )(?<!invalidate )\bcached?\b(?! (?:stats?|config|keys?|size|backed)\b)"),
         ("language_detection", "language_detection", r"\blanguage (?:detect|identif)", r"\bdetect\w* language\b"),
         (
             "prompt",
@@ -101,7 +103,7 @@ _NAMES: Final = tuple(
             r"\bvector ?store\b",
             r"\bbm ?25\b",
             rf"\b(?:search|fetch|find) (?:\w+ )?{_DOCUMENTS}\b",
-            r"\b(?:vector|semantic|hybrid|keyword|dense|sparse|knowledge|document) ?(?:base )?search\b",
+            r"\b(?:vector|semantic|hybrid|keyword|dense|sparse|knowledge|document|web) ?(?:base )?search\b",
         ),
         ("prompt", "prompt", r"\bprompt", r"\btemplates?\b"),
         ("postprocess", "postprocess", r"\bparser\b", r"\boutput pars", r"\bpost ?process"),
@@ -143,6 +145,9 @@ _CONTAINER: Final = re.compile(r"\b(?:engine|executor)\b|^runnable (?:sequence|p
 PRESENCE: Final = (
     ("generation", ("model_name", "tokens_out")),
     ("retrieval", ("doc_ids",)),
+    # Spans of vector databases.
+    ("retrieval", ("_hits",)),
+    ("retrieval", ("_vector_query",)),
     ("tool", ("tool_name",)),
 )
 

@@ -71,7 +71,12 @@ DIALECT: Dialect = Dialect(
     name="langsmith",
     typings=(Typing(SPAN_KIND, types=_KINDS),),
     rules=(
-        *(Rule(f"{_KEY}{key}", name, coerce, part) for name, part, coerce, keys in _FIELDS for key in keys.split()),
+        *(
+            Rule(f"{_KEY}{key}", name, coerce, part)
+            for name, part, coerce, keys in _FIELDS
+            for key in keys.split()
+            if key != "run_id"  # a run of LangSmith is a span
+        ),
         *(
             Rule(_METADATA, name, _within(coerce, tuple(keys.split())), part, optional=True)
             for name, part, coerce, keys in _FIELDS

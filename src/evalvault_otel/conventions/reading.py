@@ -27,7 +27,7 @@ from .rules import STRUCTURAL, Correction, Dialect, Naming, Part, Typing
 from .user_rules import Said, UserRules
 
 # Raised with every change of what comes out for the same spans, so that `trace.mapping_version` tells who made a row.
-MAPPING_VERSION = 4
+MAPPING_VERSION = 5
 
 # By rank (conventions, "precedence").
 DIALECTS: tuple[Dialect, ...] = (
@@ -316,7 +316,8 @@ def _guess(span: Span, attributes: Attributes, plan: Plan, reading: Reading, *, 
     if reading.conventions:
         for stage_type, needed in heuristics.PRESENCE:
             if all(name in reading.fields for name in needed):
-                reading.stage_type, reading.type_source = stage_type, f"heuristic:has_{'_and_'.join(needed)}"
+                has = "_and_".join(needed).lstrip("_")
+                reading.stage_type, reading.type_source = stage_type, f"heuristic:has_{has}"
                 return
 
 

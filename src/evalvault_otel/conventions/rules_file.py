@@ -30,6 +30,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _RULE_KEYS: Final = ("name", "when", "stage", "structural", "stage_name", "fields")
 _WHEN_KEYS: Final = ("span", "scope", "service", "kind", "attributes")
+_TWO_63: Final = 1 << 63
 _SOURCE_KEYS: Final = ("attribute", "json", "as", "value")
 
 # Field names of the conventions: where each belongs and how it is read.
@@ -105,12 +106,32 @@ def notes(rules: UserRules) -> list[str]:
             f"field {name} is none of the conventions': the stage has it under this name"
             for name in sorted(fields - known.keys())
         ),
+        *(
+            f"rule {rule.name}: the pattern {pattern!r} repeats what repeats itself: some texts take it forever, and "
+            f"nothing else is done meanwhile"
+            for rule in rules.rules
+            for pattern in rule.patterns()
+            if _repeats_repeats(pattern)
+        ),
     ]
+
+
+_NO_SYNTAX: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]])*\]", re.DOTALL)
+_NESTED: Final = re.compile(r"\([^()]*(?:[+*]|\{\d*,\d*\})[^()]*\)(?:[+*]|\{\d*,\d*\})")
+
+
+def _repeats_repeats(pattern: str) -> bool:
+    """Whether a group that repeats something is itself repeated, as in `(a+)+`."""
+    return _NESTED.search(_NO_SYNTAX.sub("x", pattern)) is not None
 
 
 def _digest(said: list[Any]) -> str:
     """The same for files that differ in comments and layout only. The order of rules counts."""
-    return sha256(orjson.dumps(said, option=_SORTED, default=str)).hexdigest()[:8]
+    try:
+        text = orjson.dumps(said, option=_SORTED, default=str)
+    except TypeError:  # a number of more than 64 bits
+        text = repr(said).encode()
+    return sha256(text).hexdigest()[:8]
 
 
 _SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
@@ -297,8 +318,11 @@ def _source(node: Node) -> tuple[Source, Coerce | None]:
 
 def _constant(node: Node) -> Any:
     value = plain(node)
-    if any(not isinstance(item, str | int | float) for item in (value if isinstance(value, list) else [value])):
+    listed = value if isinstance(value, list) else [value]
+    if any(not isinstance(item, str | int | float) for item in listed):
         raise Wrong(node, "a constant is a text, a number, true, false, or a list of those: put a text in quotes")
+    if any(isinstance(item, int) and not -_TWO_63 <= item < _TWO_63 for item in listed):
+        raise Wrong(node, "a whole number has at most 64 bits: put this one in quotes, as a text")
     return value
 
 

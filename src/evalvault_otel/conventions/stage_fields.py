@@ -14,7 +14,11 @@ from . import names
 
 Attribute = Any
 
-_OF_REGISTRY: Final = {field: (key, read) for key, part, field, read in reversed(names.FILLS) if part == "field"}
+_OF_REGISTRY: Final = {
+    field: (key, read)
+    for key, part, field, read in reversed(names.FILLS)
+    if part == "field" and key != names.CONTENT_HIDDEN_KEYS
+}
 # Fields that several attributes fill, by stage type.
 _BY_TYPE: Final = {
     "input": {"query": (names.INPUT_QUERY, "text")},

@@ -56,6 +56,11 @@ def _derive(attributes: Attributes, stage_type: str, fields: Mapping[str, Value]
     return found
 
 
+def _failed(value: Value) -> bool | None:
+    """Whether a task failed; of one that did not, the span says more."""
+    return True if value == "failure" else None
+
+
 # Its instrumentation of LangChain says `invoke_agent` of whatever is the outermost chain.
 _CORRECTIONS: Final = (
     Correction(
@@ -83,6 +88,7 @@ DIALECT: Dialect = Dialect(
         Rule("gen_ai.task.name", "name", text, Part.IDENTITY),
         Rule("gen_ai.task.input", "input", anything, Part.IDENTITY),
         Rule("gen_ai.task.output", "output", anything, Part.IDENTITY),
+        Rule("gen_ai.task.status", "failed", _failed, Part.IDENTITY),
         Rule("traceloop.entity.path", "path", text),
         Rule("traceloop.entity.version", "entity_version", text),
         Rule("traceloop.workflow.name", "workflow_name", text),
@@ -97,6 +103,7 @@ DIALECT: Dialect = Dialect(
         Rule("traceloop.prompt.version_hash", "prompt_digest", text),
         Rule("traceloop.prompt.template", "_template", anything),
         Rule("db.vector.query.top_k", "top_k", integer),
+        Rule("db.vector.query.top_k", "_vector_query", anything),
         Rule("rerank.top_n", "top_k", integer),
         Rule(_RESULTS, "_hits", anything),
     ),

@@ -5,7 +5,7 @@ first one that says it. `rules_file` reads them; `reading` puts them between `ev
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -20,7 +20,7 @@ from .rules import Part
 
 # A rule of ours would have to be quick on any text; what tells spans apart stands at the beginning.
 _MOST_MATCHED = 1000
-_NUMBERS = re.compile(r"(\d+)")
+_NUMBERS = re.compile(r"([0-9]+)")
 
 # Which `evalvault.*` attributes fill a field: those a rule does not overrule.
 _OURS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
@@ -90,8 +90,9 @@ class Source:
 
 
 def _by_number(key: str) -> list[tuple[int, str]]:
-    """Keys as people count: `docs.10.id` after `docs.9.id`."""
-    return [(int(word), "") if word.isdecimal() else (-1, word) for word in _NUMBERS.split(key)]
+    """Keys as people count: `docs.10.id` after `docs.9.id`. Numbers may have any number of digits."""
+    words = _NUMBERS.split(key)
+    return [(len(word.lstrip("0")), word.lstrip("0")) if n % 2 else (-1, word) for n, word in enumerate(words)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,24 @@ class UserRule:
     fills: tuple[Fill, ...] = ()
     reads: tuple[str, ...] = ()
 
+    def sources(self) -> set[str]:
+        """The attributes that the rule takes values from, by their names."""
+        named = {key for fill in self.fills for key in fill.source.keys}
+        return named | {self.stage.key} if self.stage is not None else named
+
+    def gathered(self) -> list[Pattern]:
+        """Names of attributes that it gathers into lists."""
+        return [fill.source.every for fill in self.fills if fill.source.every is not None]
+
+    def patterns(self) -> Iterator[str]:
+        """The regular expressions of the rule, as they are written."""
+        types = [pattern for pattern, _ in self.stage.types] if self.stage is not None else []
+        every = [fill.source.every for fill in self.fills]
+        asked = [pattern for condition in self.attributes for pattern in (condition.keys, condition.value)]
+        for pattern in (self.span, self.scope, self.service, *asked, *types, *every):
+            if pattern is not None and pattern.regex is not None:
+                yield pattern.regex.pattern
+
     def may_apply(self, span: str, scope: str, service: str, kind: int) -> bool:
         """Whether the rule can apply to spans of this name, scope, service and kind."""
         asked = ((self.span, span), (self.scope, scope), (self.service, service))
@@ -180,6 +199,14 @@ class UserRules:
         self._of_services = any(rule.service for rule in self.rules)
         # Most rules ask for a name: of the few names that a program gives its spans, each is looked at once.
         self._candidates = lru_cache(maxsize=10_000)(self._may_apply)
+
+    def reads(self, key: str) -> bool:
+        """Whether any rule looks at attributes of that name."""
+        return any(
+            condition.keys.exact == key or (condition.keys.regex is not None and condition.keys.matches(key))
+            for rule in self.rules
+            for condition in rule.attributes
+        ) or any(key in rule.sources() or any(every.matches(key) for every in rule.gathered()) for rule in self.rules)
 
     def said_of(self, span: Span, attributes: Attributes) -> Said | None:
         """What the rules say of a span with these attributes; None if none applies. Pure; never raises."""

@@ -63,7 +63,7 @@ def _embedded(fields: Mapping[str, Value]) -> dict[str, Value]:
     values, vectors = _read(fields["_value"]), _read(fields.get("_embedding"))
     vector = vectors[0] if vectors and isinstance(vectors[0], list) else None
     return {
-        "query": question(values[-1]) if values else None,
+        "query": question(values[0]) if len(values) == 1 else None,
         "batch_size": len(values),
         "dimension": len(vector) if vector else None,
     }

@@ -39,6 +39,8 @@ def compose(text: str) -> Node | None:
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None) or START
         raise Wrong(mark, f"this is not YAML: {getattr(exc, 'problem', None) or exc}") from exc
+    except RecursionError as exc:
+        raise Wrong(START, "lists and maps are nested too deeply: rules need four levels") from exc
 
 
 def pairs(node: Node, what: str) -> list[tuple[ScalarNode, Node]]:
@@ -120,6 +122,8 @@ def plain(node: Node) -> Any:
     try:
         return loader.construct_document(node)
     except yaml.YAMLError as exc:
-        raise Wrong(node, f"this value cannot be read: {exc}") from exc
+        raise Wrong(node, f"this value cannot be read: {getattr(exc, 'problem', None) or exc}") from exc
+    except (ValueError, OverflowError, RecursionError) as exc:  # a date that is none, a number of too many digits
+        raise Wrong(node, f"a value in here cannot be read: put it in quotes ({exc})") from exc
     finally:
         loader.dispose()

@@ -30,6 +30,9 @@ TRANSPORT: Final = "file"
 # Storage that takes no more for so long is not slow but away.
 _PATIENCE_S: Final = 60.0
 _MOST_IN_FLIGHT: Final = 1_000
+# So many lines without OTLP at the beginning of a file: it is another file than was meant.
+_HOPELESS: Final = 10
+_KNOWN_KEYS: Final = (b'"resourceSpans"', b'"resource_spans"', b'"resourceLogs"', b'"resource_logs"')
 _OTHER_SIGNALS: Final = (b'"resourceMetrics"', b'"resourceProfiles"')
 
 
@@ -92,24 +95,30 @@ class Importer:
         Raises:
             Unavailable: storage is away; what was added before may be stored or not, and can be added again.
         """
+        hopeless: int | None = 0  # documents of which nothing could be read, before the first of which something could
         for document in found:
-            refused = self._add(file, document)
+            decoded = self._decoded(document, f"{file}:{document.number}")
+            self._add(file, document, decoded)
             yield None
             yield from self._answered(_MOST_IN_FLIGHT)
-            if (strict and refused) or stop.is_set():
+            if (strict and decoded.rejects) or stop.is_set():
                 break
+            if hopeless is not None:
+                hopeless = hopeless + 1 if decoded.rejects and not (decoded.spans or decoded.logs) else None
+                if hopeless == _HOPELESS:
+                    yield from self._answered(0)
+                    yield Refused(file, document.number, 0, f"{_HOPELESS} lines and no OTLP/JSON: the rest is not read")
+                    break
         yield from self._answered(0)
 
-    def _add(self, file: str, document: Document) -> bool:
-        """Submit a document; whether something in it cannot be stored."""
-        decoded = self._decoded(document, f"{file}:{document.number}")
+    def _add(self, file: str, document: Document, decoded: Decoded) -> None:
+        """Submit what is in a document."""
         if not (decoded.spans or decoded.logs or decoded.rejects):
             self._telemetry.log_events.labels("other").inc(decoded.others)
-            return False
+            return
         self._ingestor.wait_for_room(_PATIENCE_S)
         answer = self._ingestor.submit(decoded, len(document.data))
         self._waiting.append((file, document.number, answer))
-        return bool(decoded.rejects)
 
     def _decoded(self, document: Document, place: str) -> Decoded:
         problem = document.problem
@@ -117,6 +126,8 @@ class Importer:
         if not problem:
             try:
                 decoded = decode(document.data)
+                if not (decoded.spans or decoded.logs or decoded.rejects or decoded.others):
+                    problem = _foreign(document.data)
             except Undecodable as exc:
                 problem = str(exc)
         if problem:
@@ -156,3 +167,10 @@ class Importer:
 
     def _count(self, name: str, outcome: str) -> int:
         return int(self._registry.get_sample_value(name, {"outcome": outcome}) or 0)
+
+
+def _foreign(data: bytes) -> str:
+    """What is wrong with a document in which nothing was found; nothing if it is an empty request."""
+    if data.strip() in {b"", b"{}"} or any(key in data for key in _KNOWN_KEYS):
+        return ""
+    return "JSON, but no OTLP: it has neither resourceSpans nor resourceLogs"

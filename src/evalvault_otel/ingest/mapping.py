@@ -27,6 +27,11 @@ class Mapping:
         """What `Assembly.mapping_version` will be."""
         return self.conventions.version + self.options.mark
 
+    def undoes(self, version: str) -> bool:
+        """Whether a trace of this version loses what settings did for it, since this mapping was given none of them."""
+        theirs, ours = _by_settings(version), _by_settings(self.version)
+        return any(kind not in ours for kind in theirs)
+
     @classmethod
     def of(cls, settings: Settings) -> "Mapping":
         """The mapping of the settings.
@@ -35,3 +40,8 @@ class Mapping:
             SettingsError: the file of rules cannot be used.
         """
         return cls(conventions_of(settings.rules), AssemblyOptions.of(settings))
+
+
+def _by_settings(version: str) -> set[str]:
+    """Which settings have a part in a mapping: `rules`, `run`."""
+    return {part.partition(":")[0] for part in version.split("+")[1:]}

@@ -6,6 +6,7 @@ full, or the span has ended, into a span of their own below it. None is lost.
 """
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -102,7 +103,11 @@ def asset(  # noqa: PLR0913 - what an asset is known by
         if not span.is_recording():
             _without_span(span, said)
             return
-        uses = _by_span.get(span) or _first_on(span)
+        try:
+            uses = _by_span.get(span) or _first_on(span)
+        except TypeError:  # a span of another SDK, of which nothing can be remembered
+            span.add_event(names.ASSET_USED_EVENT, said)
+            return
         if next(uses.numbers) < uses.events:
             span.add_event(names.ASSET_USED_EVENT, said)
         else:
@@ -199,6 +204,10 @@ class _Uses:
         if self._texts:
             span.set_attribute(names.ASSETS, f"[{','.join(self._texts)}]")
 
+    def put_elsewhere(self) -> None:
+        """Nothing that is put on this span is ever sent."""
+        self.events = self._limit = 0
+
     def close(self, span: Span) -> None:
         """The span is about to end: write what was kept for this moment; what comes after is written at once."""
         with self._lock:
@@ -210,14 +219,33 @@ class _Uses:
 
 
 _by_span: Final[WeakKeyDictionary[Span, _Uses]] = WeakKeyDictionary()
-_making: Final = threading.Lock()
+
+
+class _Process:
+    """When this process was forked (in nanoseconds since the epoch): a span from before is its parent's to end."""
+
+    forked_ns = 0
 
 
 def _first_on(span: Span) -> _Uses:
     """Spans of our stages tell when they end, so their aggregate is written once; other spans' at each use."""
-    stage: Any = get_value(STAGE_KEY)
-    with _making:
-        return _by_span.setdefault(span, _Uses(span, at_end=stage is not None and stage.span is span))
+    started: int = getattr(span, "start_time", None) or _Process.forked_ns
+    if started < _Process.forked_ns:
+        uses = _Uses(span, at_end=False)
+        uses.put_elsewhere()
+    else:
+        stage: Any = get_value(STAGE_KEY)
+        uses = _Uses(span, at_end=stage is not None and stage.span is span)
+    return _by_span.setdefault(span, uses)
+
+
+def _after_fork() -> None:
+    _Process.forked_ns = time.time_ns()
+    _by_span.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def close(span: Span) -> None:

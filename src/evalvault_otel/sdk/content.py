@@ -97,7 +97,7 @@ class _State:
     policy: ContentPolicy | None = None
 
 
-def use(policy: ContentPolicy | None) -> None:
+def use_content_policy(policy: ContentPolicy | None) -> None:
     """Let this hold for all stages of the process; None: what the environment says."""
     _State.policy = policy
 
@@ -129,6 +129,11 @@ def redact(attributes: Mapping[str, Any], policy: ContentPolicy) -> Mapping[str,
     if not hidden:
         return attributes
     return {**attributes, **found, names.CONTENT_HIDDEN_KEYS: sorted({*before, *hidden})}
+
+
+def masked(text: str, policy: ContentPolicy) -> str:
+    """A text that is no attribute, such as an error's, with what fits the patterns masked."""
+    return _treatment(policy)("", text) if policy.mask_patterns else text
 
 
 @lru_cache(maxsize=4096)

@@ -14,8 +14,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ..errors import MissingExtra
+from . import content
 from .config import DEFAULT_ENDPOINT, SdkSettings, read_settings
 from .http import Sender, traces_url
+from .redaction import redacted
 from .suppression import untraced
 from .telling import Seldom
 
@@ -84,7 +86,7 @@ class EvalVaultSpanExporter(SpanExporter):
             return SpanExportResult.SUCCESS
         try:
             with untraced():
-                body = self._encoded(spans)
+                body = self._encoded(redacted(spans, content.current()))
                 taken = bool(body) and self._transport.send(body, self._timeout_s)
         except Exception as error:  # noqa: BLE001 - called by processors that may be in the program's thread
             self._seldom.warn(_LOG, "export", "spans could not be exported: %s: %s", type(error).__name__, error)

@@ -33,6 +33,9 @@ class _State:
         self.strict = os.environ.get("EVALVAULT_STRICT", "").strip().lower() == "true"
         self.counts: dict[str, int] = {}
 
+    def renew(self) -> None:
+        self.lock = threading.Lock()
+
     def count(self, cause: str) -> bool:
         """One more of a cause; whether it is the first."""
         with self.lock:
@@ -43,6 +46,10 @@ class _State:
 
 
 _state = _State()
+
+if hasattr(os, "register_at_fork"):
+    # Another thread may hold the lock at that moment, and is not there in the child to give it back.
+    os.register_at_fork(after_in_child=_state.renew)
 
 
 def strict(*, enabled: bool = True) -> bool:

@@ -9,6 +9,8 @@ from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar, overload
 
+from . import guard
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -18,9 +20,14 @@ class PropagatingExecutor(Executor):
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        # A context cannot be sent to another process. By name: importing that module costs more than all of this.
+        self._apart = any(kind.__module__ == "concurrent.futures.process" for kind in type(executor).__mro__)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """As `Executor.submit`."""
+        if self._apart:
+            guard.note("propagate to processes", "a pool of processes takes no context along: hand the run id over")
+            return self._executor.submit(fn, *args, **kwargs)
         call: Callable[..., T] = copy_context().run
         return self._executor.submit(call, fn, *args, **kwargs)
 
@@ -41,7 +48,8 @@ def propagate(work: Any) -> Any:
 
     A function keeps the context of this moment, for as many threads as call it:
     `Thread(target=ev.propagate(load))`. An executor takes that of each `submit` and `map`:
-    `pool = ev.propagate(ThreadPoolExecutor())`. Processes share no context: hand the run id over and use `ev.run`.
+    `pool = ev.propagate(ThreadPoolExecutor())`. Processes of a pool share no
+    context (their work is submitted as it is): hand the run id over and use `ev.run`.
     """
     if isinstance(work, Executor):
         return PropagatingExecutor(work)

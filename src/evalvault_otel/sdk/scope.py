@@ -59,6 +59,11 @@ Opens = Callable[[], Scope]
 
 def wrapped(function: F, opens: Opens) -> F:
     """`function` inside a scope of its own at each call; generators from the first value asked for until the last."""
+    if isinstance(function, staticmethod | classmethod):
+        return type(function)(wrapped(function.__func__, opens))
+    if inspect.isclass(function):
+        guard.wrong("a class as function", f"{function.__qualname__} is a class: decorate its methods")
+        return function
     found = next((wrap for is_so, wrap in _KINDS if _is(is_so, function)), _function)
     try:
         call = functools.wraps(function)(found(function, opens))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class Remapped:
     """What became of some traces. `spans` is what those have that were assembled.
 
-    `changed` traces have other stages than before, or the same with another type, name, run, parent, status, attempt or
-    tokens; `retyped` counts stages of another type, new and vanished ones included. `failed` could not be assembled.
+    `changed` traces have other stages than before, or the same with another type, name, run, parent, status, attempt,
+    tokens or attributes; `retyped` counts stages of another type, new and vanished ones included. `failed` could not be
+    assembled.
     """
 
     traces: int = 0

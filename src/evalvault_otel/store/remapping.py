@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..model import Assembly, StageEvent
+from ..values import plain_json
 from .archive import Archived, Reading, read_traces
 from .base import Assemble
 from .named_sql import statement
@@ -21,7 +22,8 @@ _LOG = logging.getLogger(__name__)
 _TRIES: Final = 3
 _STATE: Final = "SELECT trace_id, span_count, log_count, assemblies, received_ns FROM trace WHERE span_count > 0 AND "
 _STAGES: Final = """
-SELECT trace_id, stage_id, stage_type, run_id, stage_name, parent_stage_id, status, attempt, tokens_in, tokens_out
+SELECT trace_id, stage_id, stage_type, run_id, stage_name, parent_stage_id, status, attempt, tokens_in, tokens_out,
+    CAST(attributes AS text)
 FROM stage_event WHERE """
 _IDENTITY: Final = 2
 
@@ -138,6 +140,7 @@ def _shown(stages: Sequence[StageEvent]) -> Shown:
             stage.attempt,
             stage.tokens_in,
             stage.tokens_out,
+            plain_json(stage.attributes),
         )
         for stage in stages
     }

@@ -54,6 +54,9 @@ class Selecting(Protocol):
     def selected(self, wanted: Selection) -> Selected:
         """How many traces and spans that are."""
 
+    def selected_mappings(self, wanted: Selection) -> dict[str, int]:
+        """How many of these traces each mapping assembled; an empty one where nobody knows."""
+
     def selected_traces(self, wanted: Selection, limit: int, after: str = "") -> list[TraceSize]:
         """The first `limit` of these traces by their ids, of those whose ids come after `after`."""
 
@@ -101,6 +104,10 @@ class SqlSelecting:
     def selected(self, wanted: Selection) -> Selected:
         """See `Selecting.selected`."""
         return Selected(**self._select("selected", wanted)[0])
+
+    def selected_mappings(self, wanted: Selection) -> dict[str, int]:
+        """See `Selecting.selected_mappings`."""
+        return {row["mapping"]: row["traces"] for row in self._select("selected_mappings", wanted)}
 
     def selected_traces(self, wanted: Selection, limit: int, after: str = "") -> list[TraceSize]:
         """See `Selecting.selected_traces`."""

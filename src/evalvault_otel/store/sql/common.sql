@@ -433,6 +433,11 @@ AND COALESCE(t.mapping_version, '') <> :not_mapping -- if not_mapping
 SELECT count(*) AS traces, CAST(COALESCE(sum(t.span_count), 0) AS bigint) AS spans
 {selection}
 
+-- name: selected_mappings
+SELECT COALESCE(t.mapping_version, '') AS mapping, count(*) AS traces
+{selection}
+GROUP BY 1
+
 -- name: selected_page
 SELECT t.trace_id, t.span_count, t.log_count
 {selection}
