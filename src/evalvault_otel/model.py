@@ -217,7 +217,11 @@ class StageEvent:
 
 @record(frozen=True, slots=True)
 class AssetUse:
-    """A stage used an asset in a version. `stage_id` is empty when no stage encloses the span that recorded it."""
+    """A stage used an asset in a version. `stage_id` is empty when no stage encloses the span that recorded it.
+
+    `used_ns` is when it was used; where nobody said, when the span that names it began, or the last use before it.
+    `load_ms` is what loading it took, `cache_hit` whether it came from a cache; None where nobody said.
+    """
 
     trace_id: str
     stage_id: str
@@ -233,6 +237,8 @@ class AssetUse:
     subtype: str | None = None
     role: str | None = None
     used_ns: int | None = None
+    load_ms: float | None = None
+    cache_hit: bool | None = None
 
 
 @record(frozen=True, slots=True)

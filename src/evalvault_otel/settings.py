@@ -110,9 +110,27 @@ class Settings:
         env="EVALVAULT_RUN_FROM_SESSION",
         doc="a session or conversation id is the run where no run is named",
     )
+    expected_assets: str = _setting(
+        "route_plan=prompt,policy,schema; validate=policy; execute=query,source,tool; compose=prompt,mapping; "
+        "present=screen,prompt; retrieval=index,query; output=prompt,model",
+        "EVALVAULT_EXPECTED_ASSETS",
+        "kinds of assets that stages are expected to use, per stage type; `none`: no expectation",
+    )
     shutdown_s: float = _setting(10.0, "EVALVAULT_SHUTDOWN_S", "how long a stop waits for requests under way")
 
+    @property
+    def expected_kinds(self) -> dict[str, tuple[str, ...]]:
+        """The kinds of assets that stages are expected to use, by stage type.
+
+        Raises:
+            SettingsError: `expected_assets` is not of its form.
+        """
+        if self.expected_assets.strip().lower() == "none":
+            return {}
+        return dict(_expectation(part) for part in self.expected_assets.split(";") if part.strip())
+
     def __post_init__(self) -> None:
+        _ = self.expected_kinds
         for name in ("grpc", "http", "api"):
             self._check_address(name)
         self._check_tls()
@@ -160,6 +178,17 @@ class Settings:
         for name, needed in (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("tls_client_ca", "tls_cert")):
             if getattr(self, name) and not getattr(self, needed):
                 raise SettingsError(f"{_named(name)} needs {_named(needed)} as well")
+
+
+def _expectation(part: str) -> tuple[str, tuple[str, ...]]:
+    stage_type, sep, listed = part.partition("=")
+    kinds = tuple(kind.strip().lower() for kind in listed.split(",") if kind.strip())
+    if not (sep and stage_type.strip() and kinds):
+        raise SettingsError(
+            f"{_named('expected_assets')}: {part.strip()!r} is not of the form stage_type=kind,kind; separate stage "
+            "types with semicolons, or say none"
+        )
+    return stage_type.strip().lower(), kinds
 
 
 def _named(name: str) -> str:

@@ -14,6 +14,7 @@ from evalvault_otel.errors import NotFound
 from evalvault_otel.model import Finding
 from evalvault_otel.store import Store, open_store
 from tests.support.stages import CHANGED_FROM, EMPTY, FAILED, RUN, SLOW, assembly, planted_run, save, stage, tid, use
+from tests.support.traces import at
 
 
 def traces_of(examples: list[Example]) -> set[int]:
@@ -216,3 +217,60 @@ def test_citations_of_documents_that_were_never_retrieved(store: Store) -> None:
     (problem,) = (problem for problem in debug_report(store, RUN).findings if problem.kind == "citation")
     assert problem.headline == "`output` cites documents that were never retrieved in 1 of 2 answers with citations."
     assert traces_of(problem.examples) == {2}
+
+
+def _run_of(store: Store, run_id: str, begin: int, *used: tuple[str, str, str | None, str | None]) -> None:
+    stages = [stage(begin, 1, "output", begin * 1000, run_id=run_id)]
+    uses = [
+        use(begin, 1, kind, name, version, digest=digest, run_id=run_id, ordinal=n, used_ns=at(begin * 1000 + n))
+        for n, (kind, name, version, digest) in enumerate(used)
+    ]
+    save(store, assembly(stages, uses))
+
+
+def test_drift_since_the_run_before_and_edits_without_a_version(store: Store) -> None:
+    same = ("index", "docs", "7", "x")
+    _run_of(store, "older", 1, ("prompt", "answer", "9", "z"))
+    _run_of(
+        store,
+        "before",
+        2,
+        ("prompt", "answer", "1", "a"),
+        ("policy", "tone", "4", "p"),
+        same,
+        ("tool", "gone", None, None),
+    )
+    _run_of(
+        store,
+        "now",
+        3,
+        *[("prompt", "answer", "2", "b"), ("prompt", "answer", "2", "c"), ("policy", "tone", "4", "q"), same],
+        ("query", "new", "1", None),
+    )
+    found = debug_report(store, "now")
+    assert found.assets.run_before == "before"
+    assert [
+        (change.kind, change.name, change.what, change.version, change.before, change.after)
+        for change in found.assets.since_run_before
+    ] == [
+        ("policy", "tone", "digest", "4", ["p"], ["q"]),
+        ("prompt", "answer", "version", None, ["1"], ["2"]),
+    ]
+    assert [(item.name, [(edit.version, edit.digests) for edit in item.edits]) for item in found.assets.edits] == [
+        ("answer", [("2", ["b", "c"])])
+    ]
+    text = to_markdown(found)
+    assert "Since run `before`: prompt `answer` 1 → 2." in text
+    assert "Since run `before`: policy `tone` 4 was edited without a new version." in text
+    assert "Edited without a new version: prompt `answer` 2 has 2 digests." in text
+    assert "1 of 1 stage expected to use assets did (100 %)." in text
+    assert debug_report(store, "older").assets.run_before is None
+
+
+def test_completeness_goes_by_what_is_expected(store: Store) -> None:
+    save(store, *planted_run())
+    options = ReportOptions(expected={"rerank": ("model",), "output": ("prompt",)})
+    assert debug_report(store, RUN, options).assets.completeness.rate == 0.5
+    nothing = debug_report(store, RUN, ReportOptions(expected={}))
+    assert nothing.assets.completeness.rate is None
+    assert "expected to use assets" not in to_markdown(nothing)

@@ -1,10 +1,13 @@
 """Rule 10: which stage used which asset in which version, and that nothing is guessed."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from evalvault_otel.assembly import assemble
 from evalvault_otel.model import AssetUse, Span, SpanEvent, Value
-from tests.support.traces import TRACE_ID, asset, at, kind, raised, sid, span, stage
+from tests.support.traces import TRACE_ID, asset, at, kind, log, raised, sid, span, stage
 
 RUN = "rag-api@2026-01-01"
 
@@ -174,10 +177,48 @@ def test_uses_are_counted_by_time_within_a_stage_and_equal_ones_stay() -> None:
     ]
 
 
-def test_an_event_without_a_time_has_none() -> None:
-    event = SpanEvent(0, "evalvault.asset.used", {"evalvault.asset.kind": "prompt", "evalvault.asset.name": "p"})
+@pytest.mark.parametrize("unset", [0, 2**63, 2**64 - 1])
+def test_without_a_time_it_was_used_when_its_span_began_or_after_the_use_before(unset: int) -> None:
+    said = {"evalvault.asset.kind": "prompt", "evalvault.asset.name": "p"}
+    untimed = SpanEvent(unset, "evalvault.asset.used", said)
+    begun = stage(1, 0, "tool", events=(untimed, asset(7, kind="prompt", name="q"), untimed))
 
-    assert [use.used_ns for use in _uses(stage(1, 0, "tool", events=(event,)))] == [None]
+    assert [(use.name, use.used_ns) for use in _uses(begun)] == [("p", begun.start_ns), ("q", at(7)), ("p", at(7))]
+
+
+def test_a_span_without_a_time_has_uses_without_one() -> None:
+    begun = replace(stage(1, 0, "output", {"evalvault.assets": [{"kind": "prompt", "name": "p"}]}), start_ns=0)
+
+    assert [use.used_ns for use in _uses(begun)] == [None]
+
+
+# How it was loaded.
+
+
+@pytest.mark.parametrize(
+    "said, load_ms, cache_hit",
+    [
+        ({"load.duration": 0.25, "cache_hit": False}, 250.0, False),
+        ({"load.duration": "2"}, 2000.0, None),
+        ({"cache_hit": "true"}, None, True),
+        ({"load.duration": -1.0}, None, None),
+        ({"load.duration": 1e300}, None, None),
+        ({"load.duration": [1], "cache_hit": {}}, None, None),
+        ({}, None, None),
+    ],
+)
+@pytest.mark.parametrize("aggregate", [False, True])
+def test_load_time_and_cache_hit(
+    said: dict[str, Value], load_ms: float | None, cache_hit: bool | None, aggregate: bool
+) -> None:
+    entry = {"kind": "prompt", "name": "p", **said}
+    found = (
+        stage(1, 0, "output", {"evalvault.assets": [entry]})
+        if aggregate
+        else stage(1, 0, "output", events=(asset(3, **entry),))
+    )
+
+    assert [(use.load_ms, use.cache_hit) for use in _uses(found)] == [(load_ms, cache_hit)]
 
 
 # The aggregate attribute.
@@ -204,6 +245,67 @@ def test_the_aggregate_attribute_as_array_of_maps_or_as_json(as_text: bool) -> N
 )
 def test_an_aggregate_of_another_shape_is_left_out(said: Value) -> None:
     assert _uses(stage(1, 0, "output", {"evalvault.assets": said})) == ()
+
+
+def _mixed(first: int, rest: int) -> tuple[tuple[SpanEvent, ...], list[dict[str, Value]]]:
+    """Uses as an SDK records them when a span has more than its events can hold: `first` events, the rest a list."""
+    events = tuple(asset(n, kind="query", name=f"q{n}", version=n) for n in range(1, first + 1))
+    return events, [{"kind": "query", "name": f"q{n}", "version": n} for n in range(first + 1, first + rest + 1)]
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_more_uses_than_a_span_has_events_go_on_in_order_in_the_aggregate_attribute(as_text: bool) -> None:
+    events, entries = _mixed(100, 5000)
+    said = json.dumps(entries) if as_text else entries
+
+    found = _uses(stage(1, 0, "execute", {"evalvault.assets": said}, events=events))
+
+    assert [(use.ordinal, use.name, use.version) for use in found] == [(n - 1, f"q{n}", str(n)) for n in range(1, 5101)]
+    assert {use.used_ns for use in found[100:]} == {at(100)}
+
+
+@pytest.mark.parametrize(
+    "said, used_ns", [(at(4), at(4)), (str(at(4)), at(4)), (0, at(3)), (2**64, at(3)), ([], at(3))]
+)
+def test_an_entry_of_the_aggregate_may_say_when(said: Value, used_ns: int) -> None:
+    events, entries = _mixed(3, 1)
+    found = _uses(stage(1, 0, "execute", {"evalvault.assets": [{**entries[0], "time_unix_nano": said}]}, events=events))
+
+    assert (found[-1].ordinal, found[-1].used_ns) == (3, used_ns)
+
+
+def test_uses_of_another_span_keep_their_place_beside_an_aggregate() -> None:
+    events, entries = _mixed(3, 2)
+    loader = span(2, 1, events=(asset(2, kind="prompt", name="p"), asset(9, kind="prompt", name="p")))
+
+    found = _brief(stage(1, 0, "execute", {"evalvault.assets": entries}, events=events), loader)
+
+    assert [name for *_, name, _ in found] == ["q1", "q2", "p", "q3", "q4", "q5", "p"]
+
+
+def test_all_three_carriers_say_the_same() -> None:
+    entries = [
+        {"kind": "prompts", "name": "p", "version": 3, "digest": "d", "origin": "registry", "role": "system"},
+        {"kind": "policy", "id": "t", "fallback": True, "subtype": "s", "cache_hit": True, "load.duration": 0.5},
+        {"kind": "prompts", "name": "p", "version": 3, "digest": "d", "origin": "registry", "role": "system"},
+    ]
+    by_event = stage(1, 0, "output", events=tuple(asset(n, **entry) for n, entry in enumerate(entries)))
+    by_attribute = stage(1, 0, "output", {"evalvault.assets": entries})
+    prefixed = [{f"evalvault.asset.{key}": value for key, value in entry.items()} for entry in entries]
+    by_log = [log(1, "evalvault.asset.used", said, ms=n) for n, said in enumerate(prefixed)]
+
+    events = _uses(by_event)
+    assert len(events) == 3
+    assert [replace(use, used_ns=None) for use in _uses(by_attribute)] == [replace(use, used_ns=None) for use in events]
+    assert assemble([stage(1, 0, "output")], by_log).asset_uses == events
+
+
+def test_an_event_that_also_came_as_a_log_counts_once_beside_an_aggregate() -> None:
+    events, entries = _mixed(3, 2)
+    copies = [log(1, event.name, event.attributes, time_ns=event.time_ns) for event in events]
+    mixed = stage(1, 0, "execute", {"evalvault.assets": entries}, events=events)
+
+    assert assemble([mixed], copies).asset_uses == _uses(mixed)
 
 
 # By convention.

@@ -72,6 +72,9 @@ ALL = list(commands(typer.main.get_command(app)))
 
 def test_all_commands_are_there() -> None:
     expected = [
+        ("assets", "graph"),
+        ("assets", "list"),
+        ("assets", "show"),
         ("db", "check"),
         ("db", "migrate"),
         ("db", "prune"),
@@ -110,7 +113,12 @@ OPTIONS = {"keys": "--file", "rules": "rules.yaml"}
 
 
 @pytest.mark.parametrize(
-    "path", [("runs",), ("trace",), ("stage", "summary"), ("debug", "report"), ("import",), ("remap",)], ids=" ".join
+    "path",
+    [
+        *[("runs",), ("trace",), ("stage", "summary"), ("debug", "report"), ("import",), ("remap",)],
+        *[("assets", "list"), ("assets", "show"), ("assets", "graph")],
+    ],
+    ids=" ".join,
 )
 def test_every_command_that_prints_data_can_print_json(path: tuple[str, ...]) -> None:
     assert "--json" in CliRunner().invoke(app, [*path, "--help"]).output

@@ -191,6 +191,20 @@ def test_whole_traces_are_counted_as_assembled_at_ingest(store: Store) -> None:
     assert intake.figure("traces_assembled_total", path="ingest") == 1
 
 
+def test_trace_parts_are_counted_by_whether_they_were_stored(gated: GatedStore, gate: Gate) -> None:
+    with running(gated) as intake:
+        gate.open.set()
+        two = [stage(1, 0, "output"), stage(1, 0, "output", trace_id=new_trace_id())]
+        intake.submit(*two).result(10)
+        gate.failing = lambda _: Unavailable("away")
+        with pytest.raises(Unavailable):
+            intake.submit(stage(1, 0, "output", trace_id=new_trace_id())).result(10)
+        counted = {name: intake.figure("trace_parts_total", outcome=name) for name in ("stored", "failed")}
+        assert counted == {"stored": 2, "failed": 1}
+        assert intake.figure("stage_seconds_count", stage_type="output") == 2
+        assert intake.figure("stages_expecting_assets_total", stage_type="output") == 2
+
+
 def test_many_reasons_are_summed_up(store: Store, db_url: str) -> None:
     rejects = [Reject(f"reason {number}", b"", "http", "peer") for number in (1, 2, 3, 1, 4, 5)]
     with running(store) as intake:

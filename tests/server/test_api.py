@@ -275,9 +275,10 @@ class TestErrors:
 def test_openapi_describes_every_answer(api: Api) -> None:
     document = api.get("/openapi.json").json
     assert {path.replace("{run_id}", "R") for path in document["paths"]} == {
-        "/", "/livez", "/readyz", "/metrics", "/api/runs", "/api/runs/R", "/api/stage/events/R", "/api/stage/metrics/R",
+        "/", "/livez", "/readyz", "/metrics", "/api/runs", "/api/runs/R", "/api/runs/R/assets", "/api/stage/events/R",
+        "/api/stage/metrics/R",
         "/api/stage/summary/R", "/api/stage/debug/R", "/api/findings/codes", "/api/traces/{trace_id}", "/api/rejects",
-        "/api/rejects/{reject_id}",
+        "/api/rejects/{reject_id}", "/api/assets", "/api/assets/graph", "/api/assets/{kind}/{name}",
     }  # fmt: skip
     for path, methods in document["paths"].items():
         assert set(methods) == {"get"}, path

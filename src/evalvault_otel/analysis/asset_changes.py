@@ -5,15 +5,18 @@ per change, chance alone then names one in some thirty runs.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Final
 
 from ..assembly.metric_names import direction
+from ..store.asset_records import RunVersion
 from ..store.reads import Queries
 from ..store.records import AssetVersion, ChangedAsset, VersionMetric, VersionUse
+from .asset_drift import Change, changes, edits
+from .completeness import DEFAULT_EXPECTED, Expected, completeness
 from .figures import iso, rounded
-from .report_model import AssetChange, AssetPart, AssetsPart, Example, MovedMetric, VersionPart
+from .report_model import AssetChange, AssetEdit, AssetPart, AssetsPart, Example, MovedMetric, VersionPart
 
 _CLEAR: Final = 3.0
 _SMALLEST_CHANGE: Final = 0.05
@@ -24,15 +27,45 @@ _MOST_COMPARED: Final = 5
 _Key = tuple[str, str]
 
 
-def assets(store: Queries, run_id: str) -> AssetsPart:
-    """What the run used, and what changed within it."""
+def assets(store: Queries, run_id: str, expected: Expected = DEFAULT_EXPECTED) -> AssetsPart:
+    """What the run used, what changed within it and since the run before, and how complete it is."""
     uses = store.asset_versions(run_id)
-    grouped = {key: list(members) for key, members in groupby(uses, key=lambda use: (use.kind, use.name))}
-    used = [_asset(key, members) for key, members in grouped.items()]
+    grouped = _grouped(uses)
     changed = [asset for key, members in grouped.items() if (asset := _changed(key, members)) is not None]
     changed.sort(key=lambda asset: -sum(use.uses for use in grouped[asset.kind, asset.name]))
     compared = changed[:_MOST_COMPARED]
-    return AssetsPart(used, _changes(store, run_id, compared) if compared else [])
+    before = store.run_before(run_id)
+    return AssetsPart(
+        used=used_assets(uses),
+        changes=_changes(store, run_id, compared) if compared else [],
+        edits=[edit for key, members in grouped.items() if (edit := _edited(key, members)) is not None],
+        run_before=before.run_id if before else None,
+        since_run_before=_since(store.run_versions(before.run_id), grouped) if before else [],
+        completeness=completeness(store, run_id, expected),
+    )
+
+
+def _edited(key: _Key, members: Sequence[AssetVersion]) -> AssetEdit | None:
+    by_time = sorted(members, key=lambda use: (use.first_ns or 0, use.digest or ""))
+    found = edits(by_time)
+    return AssetEdit(*key, found) if found else None
+
+
+def _since(before: Iterable[RunVersion], now: Mapping[_Key, Sequence[AssetVersion]]) -> list[Change]:
+    """What is another than in the run before, of the assets that both used."""
+    old: dict[_Key, list[RunVersion]] = {}
+    for use in before:
+        old.setdefault((use.kind, use.name), []).append(use)
+    return [change for key, members in now.items() if key in old for change in changes(*key, old[key], members)]
+
+
+def used_assets(uses: Sequence[AssetVersion]) -> list[AssetPart]:
+    """Each asset with its versions and the stage types that used it."""
+    return [_asset(key, members) for key, members in _grouped(uses).items()]
+
+
+def _grouped(uses: Sequence[AssetVersion]) -> dict[_Key, list[AssetVersion]]:
+    return {key: list(members) for key, members in groupby(uses, key=lambda use: (use.kind, use.name))}
 
 
 def _asset(key: _Key, members: Sequence[AssetVersion]) -> AssetPart:

@@ -1,6 +1,7 @@
 """A debug report as text: JSON for programs, Markdown for people. The same report gives the same bytes."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
@@ -44,6 +45,7 @@ def _environment() -> Environment:
         "text": text,
         "code": code,
         "sentence": sentence,
+        "versions": versions,
         "waterfall": waterfall,
     }
     environment.globals["score"] = score_text
@@ -58,6 +60,11 @@ def text(value: object) -> str:
 def code(value: object) -> str:
     """Text from outside as code, also inside a table."""
     return "`" + _line(value).replace("`", "'").replace("|", "\\|") + "`"
+
+
+def versions(names: Iterable[str | None]) -> str:
+    """Versions in a list; None is one that has no name."""
+    return ", ".join(name or "unversioned" for name in names)
 
 
 def sentence(value: str) -> str:

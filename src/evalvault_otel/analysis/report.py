@@ -13,6 +13,7 @@ from ..store.reads import Queries
 from ..store.records import ErrorGroup, FindingCode, OddRetrieval, Place, Run
 from .asset_changes import assets
 from .bottlenecks import bottlenecks, slowest_traces
+from .completeness import DEFAULT_EXPECTED, Expected
 from .failing import failing_metrics, recommendations
 from .figures import iso, rounded, share
 from .finding_meanings import meaning_of
@@ -43,6 +44,7 @@ class ReportOptions:
     playbook: Playbook = field(default_factory=load_playbook)
     required: Sequence[str] = REQUIRED_TYPES
     examples: int = 3
+    expected: Expected = field(default_factory=lambda: DEFAULT_EXPECTED)
 
 
 def debug_report(store: Queries, run_id: str, options: ReportOptions | None = None) -> DebugReport:
@@ -58,7 +60,7 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="report") as pool:
         types = pool.submit(store.stage_types, run_id)
         failing = pool.submit(failing_metrics, store, run_id, options.limits, n)
-        used = pool.submit(assets, store, run_id)
+        used = pool.submit(assets, store, run_id, options.expected)
         missing = pool.submit(store.missing_types, run_id, options.required)
         slow = pool.submit(bottlenecks, store, run_id, types.result(), n)
         retrieval = pool.submit(_retrieval, store, run_id, n)

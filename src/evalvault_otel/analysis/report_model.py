@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .asset_drift import Change, Edit
+from .completeness import Completeness
 from .summary import Summary
 
 
@@ -213,11 +215,28 @@ class AssetChange:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetEdit:
+    """Versions of an asset that have more than one digest in this run: edits that nobody gave a version."""
+
+    kind: str
+    name: str
+    edits: list[Edit]
+
+
+@dataclass(frozen=True, slots=True)
 class AssetsPart:
-    """What was used, and what changed."""
+    """What was used, what changed inside the run, and how complete it is.
+
+    `since_run_before` is what became another since `run_before`, the run of the same service and kind that ended last
+    before this one began.
+    """
 
     used: list[AssetPart]
     changes: list[AssetChange]
+    edits: list[AssetEdit]
+    run_before: str | None
+    since_run_before: list[Change]
+    completeness: Completeness
 
 
 @dataclass(frozen=True, slots=True)

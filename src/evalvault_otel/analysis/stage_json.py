@@ -3,11 +3,12 @@
 Trace and span id are written at the top level and inside `trace`, times as ISO 8601 in UTC.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..model import PayloadRef, StageEvent
+from ..model import AssetUse, PayloadRef, StageEvent
+from .applied import AppliedAssets, applied_assets
 from .figures import iso
 
 
@@ -21,7 +22,10 @@ class TraceContext:
 
 @dataclass(frozen=True, slots=True)
 class StageJson:
-    """EvalVault's fields first, then what is known beyond them."""
+    """EvalVault's fields first, then what is known beyond them.
+
+    `applied_assets` are the assets that the stage used, as texts; None where they were not looked up.
+    """
 
     run_id: str
     stage_id: str
@@ -52,6 +56,7 @@ class StageJson:
     tokens_out: int | None
     cost_total: float | None
     metrics: Mapping[str, float]
+    applied_assets: AppliedAssets | None = None
 
 
 _SAME = (
@@ -62,12 +67,13 @@ _SAME = (
 )  # fmt: skip
 
 
-def stage_json(stage: StageEvent) -> StageJson:
-    """The stage as it is written."""
+def stage_json(stage: StageEvent, uses: Sequence[AssetUse] | None = None) -> StageJson:
+    """The stage as it is written, with the assets it used if they are given."""
     same = {name: getattr(stage, name) for name in _SAME}
     return StageJson(
         **same,
         started_at=iso(stage.started_ns),
         finished_at=iso(stage.finished_ns),
         trace=TraceContext(stage.trace_id, stage.span_id),
+        applied_assets=None if uses is None else applied_assets(uses),
     )

@@ -103,8 +103,8 @@ def _name_stages(work: _Work) -> None:
         taken.add(node.stage_id)
 
 
-# When an asset was used (for an order), where, what, and when as it was said.
-_Use = tuple[int, Node, assets.Content, int | None]
+# When an asset was used, where, what, and how it was loaded.
+_Use = tuple[int, Node, assets.Content, assets.Loading]
 
 
 def _asset_uses(work: _Work) -> Iterable[AssetUse]:
@@ -112,18 +112,18 @@ def _asset_uses(work: _Work) -> Iterable[AssetUse]:
     for node in work.tree.nodes:
         recorded = assets.recorded(node)
         if recorded:
-            owner, start_ns = node.owner, node.span.start_ns
+            owner = node.owner
             by_stage.setdefault(owner.stage_id if owner else "", []).extend(
-                [(start_ns if used_ns is None else used_ns, node, content, used_ns) for content, used_ns in recorded]
+                [(used_ns, node, content, loading) for content, used_ns, loading in recorded]
             )
-    for stage in work.stages:
+    for stage in filter(assets.names_some, work.stages):
         known = (use[2] for use in by_stage.get(stage.stage_id, ()))
         for content in assets.by_convention(stage, known):
-            by_stage.setdefault(stage.stage_id, []).append((stage.span.start_ns, stage, content, None))
+            by_stage.setdefault(stage.stage_id, []).append((stage.span.start_ns, stage, content, assets.NOT_SAID))
     for stage_id in sorted(by_stage):
         # Stable: uses of one instant keep the order of spans and of events within a span.
         uses = sorted(by_stage[stage_id], key=itemgetter(0))
-        for ordinal, (_, node, used, used_ns) in enumerate(uses):
+        for ordinal, (used_ns, node, used, loading) in enumerate(uses):
             yield AssetUse(
                 node.span.trace_id,
                 stage_id,
@@ -138,7 +138,9 @@ def _asset_uses(work: _Work) -> Iterable[AssetUse]:
                 used.fallback,
                 used.subtype,
                 used.role,
-                used_ns if used_ns is not None and context.has_time(used_ns) else None,
+                used_ns if 0 < used_ns < context.LATEST_NS else None,
+                loading[0],
+                loading[1],
             )
 
 

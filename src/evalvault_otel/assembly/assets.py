@@ -9,11 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 from ..conventions import names
-from ..conventions.coerce import boolean, integer, parse_json, text
+from ..conventions.coerce import boolean, integer, number, parse_json, text
 from ..conventions.evalvault import ASSET_EVENTS
 from ..conventions.openinference import REDACTED
 from ..conventions.tools import digest
 from ..model import Value
+from .context import LATEST_NS
 from .nodes import Node
 
 _SINGULAR = {
@@ -34,6 +35,7 @@ _BY_CONVENTION = (
     ("source", "data_source", None),
     ("agent", "agent_name", "agent_version"),
 )
+_NAMES = frozenset({"_tools", *(name for _, name, _ in _BY_CONVENTION)})
 _CALLS_MODEL = frozenset({"generation", "output", "embedding", "rerank"})
 
 
@@ -52,35 +54,70 @@ class Content:
     role: str | None = None
 
 
-Recorded = tuple[Content, int | None]
-"""An asset and when it was used, before it is given to a stage."""
+Loading = tuple[float | None, bool | None]
+"""What loading an asset took, in milliseconds, and whether it came from a cache; None where nobody said."""
+NOT_SAID: Loading = (None, None)
+
+Recorded = tuple[Content, int, Loading]
+"""An asset, when it was used, and how it was loaded, before it is given to a stage."""
 
 
 def recorded(node: Node) -> list[Recorded]:
-    """The asset uses that this span recorded, in its own order. Entries without kind or name are left out."""
-    found: list[Recorded] = [
-        (content, event.time_ns)
-        for event in node.span.events
-        if event.name in ASSET_EVENTS and (content := _read(event.attributes, _EVENT_KEYS)) is not None
-    ]
+    """The asset uses that this span recorded, in its own order. Entries without kind or name are left out.
+
+    What has no time of its own was used when the span began, or after the last use before it: entries of the aggregate
+    attribute follow the events, because SDKs put there what a span has no room for in its events.
+    """
+    found: list[Recorded] = []
+    latest_ns = node.span.start_ns
+    for event in node.span.events:
+        if event.name not in ASSET_EVENTS:
+            continue
+        said, used_ns = event.attributes, event.time_ns
+        if (content := _read(said, _EVENT_KEYS)) is None:
+            continue
+        if not 0 < used_ns < LATEST_NS:
+            used_ns = latest_ns
+        elif used_ns > latest_ns:
+            latest_ns = used_ns
+        loading = _loading(said, _EVENT_LOADING) if _DURATION in said or _HIT in said else NOT_SAID
+        found.append((content, used_ns, loading))
     if "assets" in node.reading.identity:
-        found += _aggregate(node.reading.identity["assets"])
+        found += _aggregate(node.reading.identity["assets"], latest_ns)
     return found
 
 
-def _aggregate(said: Value) -> Iterator[Recorded]:
-    entries = parse_json(said)
+def _aggregate(said: Value, latest_ns: int) -> Iterator[Recorded]:
+    entries = parse_json(said, _LARGEST_AGGREGATE)
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, Mapping) and (content := _read(entry, _ENTRY_KEYS)) is not None:
-            yield content, integer(entry.get("time_unix_nano"))
+            used_ns = integer(entry.get(_ENTRY_TIME)) if _ENTRY_TIME in entry else None
+            if used_ns is None or not 0 < used_ns < LATEST_NS:
+                used_ns = latest_ns
+            latest_ns = max(latest_ns, used_ns)
+            yield content, used_ns, _loading(entry, _ENTRY_LOADING)
+
+
+def _loading(entry: Mapping[str, Any], keys: tuple[str, str]) -> Loading:
+    seconds, hit = number(entry.get(keys[0])), boolean(entry.get(keys[1]))
+    return (seconds * 1000.0 if seconds is not None and 0 <= seconds <= _LONGEST_S else None), hit
 
 
 _EVENT_KEYS = (
     *(names.ASSET_KIND, names.ASSET_NAME, names.ASSET_ID, names.ASSET_VERSION, names.ASSET_DIGEST),
     *(names.ASSET_ORIGIN, names.ASSET_FALLBACK, names.ASSET_SUBTYPE, names.ASSET_ROLE, names.ASSET_TYPE_ALIAS),
 )
-# An entry of the aggregate attribute has the last word of each.
-_ENTRY_KEYS = tuple(key.rpartition(".")[2] for key in _EVENT_KEYS)
+_EVENT_LOADING = _DURATION, _HIT = names.ASSET_LOAD_DURATION, names.ASSET_CACHE_HIT
+# An entry of the aggregate attribute has them without the prefix.
+_PREFIX = "evalvault.asset."
+_ENTRY_KEYS = tuple(key.removeprefix(_PREFIX) for key in _EVENT_KEYS)
+_ENTRY_LOADING = (_DURATION.removeprefix(_PREFIX), _HIT.removeprefix(_PREFIX))
+# What an event has by itself, as OTLP/JSON calls it.
+_ENTRY_TIME = "time_unix_nano"
+# Thousands of entries, where payloads are read up to 64 KiB only.
+_LARGEST_AGGREGATE = 1024 * 1024
+# A longer load is a mistake, and times of a thousand years cannot be summed.
+_LONGEST_S = 1e9
 
 
 def _read(entry: Mapping[str, Any], keys: tuple[str, ...]) -> Content | None:
@@ -123,12 +160,15 @@ def _content(  # noqa: PLR0913, PLR0917 - the keys of an entry
     )
 
 
+def names_some(stage: Node) -> bool:
+    """Whether a foreign convention names an asset on the stage."""
+    return not _NAMES.isdisjoint(stage.fields)
+
+
 def by_convention(stage: Node, known: Iterable[Content]) -> Iterator[Content]:
     """Assets that a foreign convention named on the stage, unless it recorded that asset itself (`known`)."""
     fields = stage.fields
     named = [entry for entry in _BY_CONVENTION if entry[1] in fields]
-    if not named and "_tools" not in fields:
-        return
     have = {(content.kind, content.name) for content in known}
     tools = dict(fields.get("_tools", ()))
     for kind, name_field, version_field in named:

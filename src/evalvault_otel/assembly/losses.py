@@ -61,7 +61,7 @@ def _torn(name: str, items: Mapping[int, set[str]]) -> Iterator[str]:
 
 # Texts that were cut.
 
-_PAYLOADS: Final = ("input", "output", "input_messages", "output_messages")
+_PAYLOADS: Final = frozenset({"input", "output", "input_messages", "output_messages"})
 _SHORTEST: Final = 32
 _ENOUGH: Final = 4
 _FEW: Final = 2
@@ -78,6 +78,8 @@ def truncated(nodes: Sequence[Node]) -> Iterator[Note]:
     payloads: dict[str, list[str]] = {}
     for node in nodes:
         identity = node.reading.identity
+        if _PAYLOADS.isdisjoint(identity):
+            continue
         for name in _PAYLOADS:
             value = identity.get(name)
             if value.__class__ is str and len(value) >= _SHORTEST:

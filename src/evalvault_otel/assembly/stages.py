@@ -1,6 +1,7 @@
 """Stage nodes as `StageEvent` records: times, status, usage, payload references, attributes and metrics."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..conventions.coerce import integer, number
@@ -61,7 +62,11 @@ def stage_events(tree: Tree, nodes: Sequence[Node], notes: list[Note]) -> list[S
 
 def name_text(value: str) -> str:
     """A name as it is stored: clean, and not longer than a name can be."""
-    return clean_text(value)[:_MAX_NAME]
+    return _short_name(value) if len(value) <= _MAX_NAME else clean_text(value)[:_MAX_NAME]
+
+
+# The same few names again and again; long ones are not kept.
+_short_name = lru_cache(maxsize=4096)(clean_text)
 
 
 def _timings(nodes: Iterable[Node], parents: Mapping[str, str | None]) -> dict[str, timing.Interval]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import db, debug, demo, doctor, keys, look, move, rejects, remap, rules, serve, stage
+from . import assets, db, debug, demo, doctor, keys, look, move, rejects, remap, rules, serve, stage
 
 app = typer.Typer(
     name="evalvault-otel",
@@ -24,6 +24,7 @@ app.command("runs", rich_help_panel="Look")(look.runs)
 app.command("trace", rich_help_panel="Look")(look.trace)
 app.add_typer(debug.app, rich_help_panel="Look")
 app.add_typer(stage.app, rich_help_panel="Look")
+app.add_typer(assets.app, rich_help_panel="Look")
 app.add_typer(rejects.app, rich_help_panel="Look")
 app.command("doctor", rich_help_panel="Look after")(doctor.doctor)
 app.command("remap", rich_help_panel="Look after")(remap.remap)

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from ..analysis.render import to_json, to_markdown
-from ..analysis.report import debug_report
+from ..analysis.report import ReportOptions, debug_report
+from ..settings import load
 from .options import Db, reading_store
 
 app = typer.Typer(name="debug", help="What is wrong, and where to look.", no_args_is_help=True)
@@ -32,7 +33,7 @@ def report(
 
     Example: `evalvault-otel debug report nightly-42 -o report.md`
     """
-    found = debug_report(reading_store(db), run_id)
+    found = debug_report(reading_store(db), run_id, ReportOptions(expected=load().expected_kinds))
     text = to_json(found).decode() if as_json or form is Format.JSON else to_markdown(found)
     if output is None:
         typer.echo(text)

@@ -91,9 +91,9 @@ def _items(value: Value) -> list[Value] | None:
     return list(value) if isinstance(value, list | tuple) else None
 
 
-def parse_json(value: Value) -> Any:
-    """JSON text as a value, or None for anything else (truncated, too large, not text)."""
-    if isinstance(value, str) and len(value) <= _MAX_JSON:
+def parse_json(value: Value, largest: int = _MAX_JSON) -> Any:
+    """JSON text as a value, or None for anything else (truncated, longer than `largest` characters, not text)."""
+    if isinstance(value, str) and len(value) <= largest:
         try:
             return orjson.loads(value)
         except ValueError:

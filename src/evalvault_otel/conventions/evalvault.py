@@ -18,6 +18,7 @@ ASSET_EVENTS = frozenset({ASSET_USED_EVENT, ASSET_EVENT_ALIAS})
 
 _USUAL = frozenset(STAGE_TYPE_VALUES)
 _ALIKE = 0.8
+_LONGEST = 200
 _GAPS = re.compile(r"[\s\-]+")
 _WORD = re.compile(r"[a-z][a-z0-9_.\-]{0,63}\Z")
 
@@ -27,6 +28,11 @@ def stage_type(value: str) -> str | None:
 
     Of the registry's words it does not matter how they are parted: `Query Rewrite` and `query-rewrite` are one of them.
     """
+    return _stage_type(value) if len(value) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1000)  # the same few words on most spans
+def _stage_type(value: str) -> str | None:
     word = value.strip().lower()
     usual = _GAPS.sub("_", word)
     return usual if usual in _USUAL else word if _WORD.match(word) else None

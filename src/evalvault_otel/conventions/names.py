@@ -285,4 +285,6 @@ ASSET_FILLS: Final[tuple[tuple[str, str, str], ...]] = (
     (ASSET_FALLBACK, "fallback", "boolean"),
     (ASSET_SUBTYPE, "subtype", "text"),
     (ASSET_ROLE, "role", "text"),
+    (ASSET_CACHE_HIT, "cache_hit", "boolean"),
+    (ASSET_LOAD_DURATION, "load_s", "number"),
 )

@@ -9,9 +9,11 @@ import random
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from ..assembly import assemble
 from ..errors import Unavailable
+from ..model import Assembly, LogEvent, Span
 from ..store import Store
 from ..store.base import Assemble
 from .telemetry import IngestTelemetry
@@ -82,8 +84,14 @@ class Assembler:
         return done
 
     def _assemble(self, trace_id: str, now_ns: int) -> bool:
+        made: list[Assembly] = []
+
+        def assemble_spans(spans: Sequence[Span], logs: Sequence[LogEvent]) -> Assembly:
+            made.append(self._assemble_spans(spans, logs))
+            return made[-1]
+
         try:
-            done = self._store.reassemble(trace_id, self._assemble_spans, now_ns)
+            done = self._store.reassemble(trace_id, assemble_spans, now_ns)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - whatever is wrong with one trace, the others go on
@@ -94,4 +102,5 @@ class Assembler:
             return False
         self._failed.pop(trace_id, None)
         self._telemetry.assembled.labels("background").inc(done)
+        self._telemetry.stages.count(made[-1:] if done else ())
         return done

@@ -128,8 +128,11 @@ class Committer:
             (logs if reject.signal == "logs" else spans).labels("rejected").inc(reject.count)
             self._telemetry.rejects.labels(reject.signal).inc(reject.count)
         self._telemetry.conflicts.inc(written.conflicts + grouped.conflicts)
-        whole = sum(batch.assembly is not None for batch in grouped.traces)
-        self._telemetry.assembled.labels("ingest").inc(whole)
+        whole = [batch.assembly for batch in grouped.traces if batch.assembly is not None]
+        self._telemetry.assembled.labels("ingest").inc(len(whole))
+        # A request that was sent again has stored nothing, and its stages have been counted.
+        if written.stored:
+            self._telemetry.stages.count(whole)
 
 
 def _refused(batch: TraceBatch, reason: str, request: Decoded) -> Reject:

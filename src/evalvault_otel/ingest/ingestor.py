@@ -112,7 +112,7 @@ class Ingestor:
                 _LOG.exception("%d requests could not be stored", len(requests))
                 for request in requests:
                     if not request.answer.done():
-                        request.answer.set_exception(exc)
+                        self._give(request, exc)
             self._telemetry.commit_seconds.observe(time.perf_counter() - started)
             self._telemetry.commit_requests.observe(len(requests))
 
@@ -125,7 +125,7 @@ class Ingestor:
         if late and self._backlog is not None:
             outcomes = self._backlog.keep([request.decoded for request in late], received_ns)
             for request, problem in zip(late, outcomes, strict=True):
-                _give(request.answer, accepted(request.decoded.rejects) if problem is None else problem)
+                self._give(request, accepted(request.decoded.rejects) if problem is None else problem)
 
     def _commit(self, requests: list[_Waiting], received_ns: int) -> list[_Waiting]:
         """Store requests and answer them; returns those that wait for the spool because storage is away."""
@@ -135,10 +135,18 @@ class Ingestor:
                 self._backlog.fails(outcome)
                 late.append(request)
             else:
-                _give(request.answer, outcome)
+                self._give(request, outcome)
         if self._backlog is not None and not late:
             self._backlog.works()
         return late
+
+    def _give(self, request: _Waiting, outcome: Accepted | Exception) -> None:
+        failed = isinstance(outcome, Exception)
+        self._telemetry.traces.labels("failed" if failed else "stored").inc(len(request.grouped.traces))
+        if isinstance(outcome, Exception):
+            request.answer.set_exception(outcome)
+        else:
+            request.answer.set_result(outcome)
 
     def _next_group(self) -> list[_Waiting]:
         """Wait for requests, a little longer for more of them; empty when stopping and nothing is left."""
@@ -156,10 +164,3 @@ class Ingestor:
             self._queued -= size
             self._changed.notify_all()
             return taken
-
-
-def _give(answer: Future[Accepted], outcome: Accepted | Exception) -> None:
-    if isinstance(outcome, Exception):
-        answer.set_exception(outcome)
-    else:
-        answer.set_result(outcome)

@@ -1,13 +1,30 @@
 """The product's own figures, for Prometheus."""
 
+from collections.abc import Collection
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from ..settings import Settings
+from .stage_figures import StageTelemetry
 
 
 class IngestTelemetry:
-    """Counters of the way from request to commit. `sent = stored + duplicate + rejected` holds over `spans`."""
+    """Counters of the way from request to commit. `sent = stored + duplicate + rejected` holds over `spans`.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    `expected_assets` names the stage types that are expected to use assets.
+    """
+
+    def __init__(self, registry: CollectorRegistry, expected_assets: Collection[str] | None = None) -> None:
         outcomes = ("stored", "duplicate", "rejected")
+        self.stages = StageTelemetry(
+            registry, Settings().expected_kinds if expected_assets is None else expected_assets
+        )
+        self.traces = _counters(
+            "evalvault_trace_parts",
+            "What requests held of each trace, by whether it was stored",
+            registry,
+            outcome=("stored", "failed"),
+        )
         self.spans = _counters("evalvault_spans", "Spans by what became of them", registry, outcome=outcomes)
         self.log_events = _counters(
             "evalvault_log_events", "Log records by what became of them", registry, outcome=(*outcomes, "other")

@@ -13,12 +13,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.responses import Response
 
 from .. import __version__
+from ..analysis.completeness import DEFAULT_EXPECTED, Expected
 from ..assembly.options import DEFAULT_OPTIONS, AssemblyOptions
 from ..conventions.reading import DEFAULT, Conventions
 from ..store import Store
 from .api_errors import RESPONSES, answer_errors
 from .api_models import Health, Index
 from .api_routes import StoreOf, router
+from .asset_routes import router as asset_router
 from .keys import Keys, Scope, presented_key
 
 _LINKS: Final = {
@@ -34,17 +36,18 @@ _LINKS: Final = {
 _NO_KEYS: Final = Keys()
 
 
-def create_api(
+def create_api(  # noqa: PLR0913, PLR0917 - all that the API knows, in one place
     store: Store,
     metrics_registry: CollectorRegistry,
     keys: Keys = _NO_KEYS,
     conventions: Conventions = DEFAULT,
     options: AssemblyOptions = DEFAULT_OPTIONS,
+    expected_assets: Expected = DEFAULT_EXPECTED,
 ) -> FastAPI:
     """The ASGI application of the query API.
 
     `metrics_registry` is what `/metrics` shows, `keys` who may read, `conventions` and
-    `options` what the traces were assembled with.
+    `options` what the traces were assembled with, `expected_assets` which kinds stages should use.
     """
     app = FastAPI(
         title="evalvault-otel",
@@ -58,6 +61,7 @@ def create_api(
     app.state.keys = keys
     app.state.conventions = conventions
     app.state.options = options
+    app.state.expected_assets = expected_assets
     answer_errors(app)
     app.add_api_route("/", _index, response_model=Index, summary="Where to go from here")
     app.add_api_route("/livez", _livez, response_model=Health, summary="The process answers", tags=["health"])
@@ -68,6 +72,8 @@ def create_api(
         return Response(generate_latest(metrics_registry), media_type=CONTENT_TYPE_LATEST)
 
     guarded = APIRouter(dependencies=[Depends(_may_read)])
+    # Before the others: the path of a run takes whatever follows.
+    guarded.include_router(asset_router)
     guarded.include_router(router)
     guarded.add_api_route(
         "/metrics", metrics, response_class=Response, summary="Figures for Prometheus", tags=["health"]

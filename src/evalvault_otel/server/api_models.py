@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from ..analysis.applied import AssetJson, StageInput, TraceAsset
 from ..analysis.evaluations import EvaluationJson, LinkJson
 from ..analysis.figures import iso, rounded
 from ..analysis.finding_meanings import CodeJson
@@ -102,24 +103,6 @@ class TreeStage:
 
 
 @dataclass(frozen=True, slots=True)
-class AssetJson:
-    """An asset in a version, as a stage used it. `stage_id` is empty when no stage encloses the use."""
-
-    stage_id: str
-    ordinal: int
-    kind: str
-    name: str
-    asset_id: str | None
-    version: str | None
-    digest: str | None
-    origin: str | None
-    fallback: bool
-    subtype: str | None
-    role: str | None
-    used_at: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class FindingJson:
     """Something to know about a trace: what happened, what cannot be known because of it, and what fixes it."""
 
@@ -160,6 +143,8 @@ class LogEventJson:
 class TraceJson:
     """A trace: its stages from the top down, what they used, what to know, what they are linked to.
 
+    `assets` has every use, `applied_assets` each asset in a version once with the stages that used it, `stage_inputs`
+    what each stage began with, by start.
     `evaluations` are stages of other traces that evaluate this one.
 
     `assembled` is false until its spans were turned into stages for the first time. `why` says of each stage what made
@@ -179,6 +164,8 @@ class TraceJson:
     assembled: bool
     stages: Sequence[TreeStage]
     assets: Sequence[AssetJson]
+    applied_assets: Sequence[TraceAsset]
+    stage_inputs: Sequence[StageInput]
     findings: Sequence[FindingJson]
     links: Sequence[LinkJson]
     evaluations: Sequence[EvaluationJson]

@@ -3,6 +3,7 @@
 Run ids may hold `/` and `@`: they are the rest of the path, so they need no escaping beyond what URLs ask for.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
+from ..analysis.applied import asset_json, by_stage, stage_inputs, trace_assets
 from ..analysis.bottlenecks import in_tree_order
 from ..analysis.evaluations import evaluations_of, link_json
 from ..analysis.figures import iso, nanoseconds
@@ -20,16 +22,16 @@ from ..analysis.reject_json import RejectDetailJson, reject_detail_json, reject_
 from ..analysis.render import to_json, to_markdown
 from ..analysis.report import ReportOptions, debug_report
 from ..analysis.report_model import DebugReport
+from ..analysis.run_assets import stage_uses
 from ..analysis.stage_json import stage_json
 from ..analysis.summary import Summary, summarize
 from ..analysis.thresholds import load_limits
 from ..analysis.why import explain
-from ..model import AssetUse, Finding
+from ..model import AssetUse, Finding, StageEvent
 from ..store import Store
 from ..store.records import MetricFilter, RejectFilter, RunFilter, StageFilter, Trace
 from ..wire import otlp_json
 from .api_models import (
-    AssetJson,
     EventList,
     FindingCodes,
     FindingJson,
@@ -56,7 +58,7 @@ Cursor = Annotated[str | None, Query(description="`next_cursor` of the page befo
 Profile = Annotated[str | None, Query(description="thresholds profile: `dev` or `prod`")]
 
 
-def _json(record: Any) -> Response:
+def json_answer(record: Any) -> Response:
     """A record as JSON; the declared response model documents it, orjson writes it."""
     return Response(orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS), media_type="application/json")
 
@@ -74,13 +76,13 @@ def runs(  # noqa: PLR0913, PLR0917 - one parameter per filter
 ) -> Response:
     """Only runs that hold a trace are listed, with exact counts."""
     page = store.runs(RunFilter(service, kind, nanoseconds(since), nanoseconds(until), q), limit, cursor)
-    return _json(RunList(list(map(run_json, page.items)), page.total, len(page.items), page.next_cursor))
+    return json_answer(RunList(list(map(run_json, page.items)), page.total, len(page.items), page.next_cursor))
 
 
 @router.get("/runs/{run_id:path}", response_model=RunJson, summary="One run")
 def run(store: StoreOf, run_id: str) -> Response:
     """Counts, times and what is known about the run."""
-    return _json(run_json(store.run(run_id)))
+    return json_answer(run_json(store.run(run_id)))
 
 
 @router.get("/stage/events/{run_id:path}", response_model=EventList, summary="Stages of a run")
@@ -96,8 +98,8 @@ def events(  # noqa: PLR0913, PLR0917 - one parameter per filter
     """StageEvents in the order of their start, then id."""
     store.run(run_id)
     page = store.stages(run_id, StageFilter(stage_type, trace_id, status), limit, cursor)
-    shown = list(map(stage_json, page.items))
-    return _json(EventList(run_id, shown, page.total, len(shown), page.next_cursor))
+    shown = list(map(stage_json, page.items, stage_uses(store, run_id, page.items)))
+    return json_answer(EventList(run_id, shown, page.total, len(shown), page.next_cursor))
 
 
 @router.get("/stage/metrics/{run_id:path}", response_model=RunMetrics, summary="Metrics of a run")
@@ -113,13 +115,13 @@ def metrics(  # noqa: PLR0913, PLR0917 - one parameter per filter
 ) -> Response:
     """Scores against thresholds, one per stage and metric, and the distribution of every metric of the run."""
     wanted = MetricFilter(stage_id, metric_name, failing)
-    return _json(run_metrics(store, run_id, load_limits(profile), wanted, limit, cursor))
+    return json_answer(run_metrics(store, run_id, load_limits(profile), wanted, limit, cursor))
 
 
 @router.get("/stage/summary/{run_id:path}", response_model=Summary, summary="A run in figures per stage type")
 def summary(store: StoreOf, run_id: str) -> Response:
     """Counts, errors, percentiles, self time, share of the critical path, missing stages."""
-    return _json(summarize(store, run_id))
+    return json_answer(summarize(store, run_id))
 
 
 @router.get(
@@ -129,13 +131,14 @@ def summary(store: StoreOf, run_id: str) -> Response:
     summary="Why a run is slow, wrong or failing",
 )
 def debug(
+    request: Request,
     store: StoreOf,
     run_id: str,
     form: Annotated[Literal["json", "markdown"], Query(alias="format")] = "json",
     profile: Profile = None,
 ) -> Response:
     """The debug report. The same data gives the same bytes."""
-    report = debug_report(store, run_id, ReportOptions(limits=load_limits(profile)))
+    report = debug_report(store, run_id, _options(request, profile))
     if form == "markdown":
         return PlainTextResponse(to_markdown(report), media_type="text/markdown")
     return Response(to_json(report), media_type="application/json")
@@ -161,13 +164,13 @@ def trace(
     if spans:
         archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id)))
         shown = replace(shown, spans=archive, log_events=list(map(log_event_json, store.logs(trace_id))))
-    return _json(shown)
+    return json_answer(shown)
 
 
 @router.get("/findings/codes", response_model=FindingCodes, summary="What the codes of findings mean")
 def finding_codes() -> Response:
     """For each code: how grave it is, what cannot be known because of it, and the setting that fixes it."""
-    return _json(FindingCodes(all_codes()))
+    return json_answer(FindingCodes(all_codes()))
 
 
 @router.get("/rejects", response_model=RejectList, summary="What could not be stored, the latest first")
@@ -181,18 +184,23 @@ def rejects(  # noqa: PLR0913, PLR0917 - one parameter per filter
 ) -> Response:
     """Spans and log records that can never be stored, with the reason and who sent them."""
     page = store.rejects(RejectFilter(nanoseconds(since), q, signal), limit, cursor)
-    return _json(RejectList(list(map(reject_json, page.items)), len(page.items), page.next_cursor))
+    return json_answer(RejectList(list(map(reject_json, page.items)), len(page.items), page.next_cursor))
 
 
 @router.get("/rejects/{reject_id}", response_model=RejectDetailJson, summary="One reject with its payload")
 def reject(store: StoreOf, reject_id: int) -> Response:
     """The payload as OTLP/JSON where it can be read, as the text that came, or as base64."""
-    return _json(reject_detail_json(store.reject(reject_id)))
+    return json_answer(reject_detail_json(store.reject(reject_id)))
+
+
+def _options(request: Request, profile: str | None) -> ReportOptions:
+    return ReportOptions(limits=load_limits(profile), expected=request.app.state.expected_assets)
 
 
 def _trace_json(store: Store, trace: Trace) -> TraceJson:
     part = next((part for part in trace.parts if part.run_id == trace.run_id), None)
-    stages = store.trace_stages(trace.trace_id)
+    stages, uses = store.trace_stages(trace.trace_id), store.asset_uses(trace.trace_id)
+    used = by_stage(uses)
     return TraceJson(
         trace_id=trace.trace_id,
         run_id=trace.run_id,
@@ -204,29 +212,18 @@ def _trace_json(store: Store, trace: Trace) -> TraceJson:
         finished_at=iso(trace.last_ns),
         span_count=trace.span_count,
         assembled=trace.assembled,
-        stages=[TreeStage(depth, stage_json(stage)) for stage, depth in in_tree_order(stages)],
-        assets=[_asset_json(use) for use in store.asset_uses(trace.trace_id)],
+        stages=[_tree_stage(stage, depth, used) for stage, depth in in_tree_order(stages)],
+        assets=list(map(asset_json, uses)),
+        applied_assets=trace_assets(stages, uses),
+        stage_inputs=stage_inputs(stages, uses),
         findings=[_finding_json(finding) for finding in store.findings(trace.trace_id)],
         links=list(map(link_json, store.links(trace.trace_id))),
         evaluations=evaluations_of(store, trace.trace_id, stages),
     )
 
 
-def _asset_json(use: AssetUse) -> AssetJson:
-    return AssetJson(
-        stage_id=use.stage_id,
-        ordinal=use.ordinal,
-        kind=use.kind,
-        name=use.name,
-        asset_id=use.asset_id,
-        version=use.version,
-        digest=use.digest,
-        origin=use.origin,
-        fallback=use.fallback,
-        subtype=use.subtype,
-        role=use.role,
-        used_at=iso(use.used_ns),
-    )
+def _tree_stage(stage: StageEvent, depth: int, used: Mapping[str, list[AssetUse]]) -> TreeStage:
+    return TreeStage(depth, stage_json(stage, used.get(stage.stage_id, ())))
 
 
 def _finding_json(finding: Finding) -> FindingJson:

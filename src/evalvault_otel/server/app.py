@@ -47,11 +47,11 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
     bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
     store = open_store(settings.db, Pauses(quiet_ns=int(settings.quiet_ms * 1e6)), bounds)
     registry = CollectorRegistry()
-    telemetry = IngestTelemetry(registry)
+    telemetry = IngestTelemetry(registry, settings.expected_kinds)
     mapping = Mapping.of(settings)
     ingestor = Ingestor(store, settings, telemetry, mapping)
     receiver = Receiver(ingestor, settings, telemetry, keys)
-    api = create_api(store, figures or registry, keys, mapping.conventions, mapping.options)
+    api = create_api(store, figures or registry, keys, mapping.conventions, mapping.options, settings.expected_kinds)
     add_stage_events(api, receiver, settings)
     loop = EventLoop()
     try:

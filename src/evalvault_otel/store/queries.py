@@ -11,6 +11,7 @@ from ..errors import NotFound
 from ..model import AssetUse, Finding, StageEvent, StageLink
 from . import cursor as cursors
 from . import read_rows as rows
+from .asset_reads import SqlAssetQueries, like
 from .diagnosis import SqlDiagnosis
 from .named_sql import statement
 from .reads import Queries
@@ -51,7 +52,7 @@ _MAX_ID: Final = 2**63 - 1
 _REJECT_HEAD: Final = 512
 
 
-class SqlQueries(SqlDiagnosis):
+class SqlQueries(SqlDiagnosis, SqlAssetQueries):
     """`Queries` for a database that gives `dialect` and `_fetch`. See `Queries` for what each method promises."""
 
     dialect: str
@@ -72,7 +73,7 @@ class SqlQueries(SqlDiagnosis):
     def runs(self, wanted: RunFilter, limit: int, cursor: str | None = None) -> Page[Run]:
         """See `Queries.runs`."""
         after_ns, after_id = cursors.decode(cursor, int, str) if cursor else (None, None)
-        chosen = {**asdict(wanted), "q": _like(wanted.q)}
+        chosen = {**asdict(wanted), "q": like(wanted.q)}
         (total,) = self._read("runs_total", **chosen)
         found = self._read("runs", **chosen, after_ns=after_ns, after_id=after_id, limit=limit + 1)
         last = found[limit - 1] if len(found) > limit else None
@@ -220,7 +221,7 @@ class SqlQueries(SqlDiagnosis):
     def rejects(self, wanted: RejectFilter, limit: int, cursor: str | None = None) -> Page[RejectRow]:
         """See `Queries.rejects`."""
         (before_id,) = cursors.decode(cursor, int) if cursor else (None,)
-        chosen = {**asdict(wanted), "q": _like(wanted.q)}
+        chosen = {**asdict(wanted), "q": like(wanted.q)}
         found = self._read("rejects", **chosen, before_id=before_id, head=_REJECT_HEAD, limit=limit + 1)
         following = cursors.encode(found[limit - 1]["id"]) if len(found) > limit else None
         return Page(tuple(RejectRow(**row) for row in found[:limit]), following)
@@ -252,11 +253,3 @@ def _prefixes(metric_name: str) -> list[str]:
     """What may be the stage type in a metric's name: both may hold dots."""
     parts = metric_name.split(".")
     return [".".join(parts[:end]) for end in range(1, len(parts))]
-
-
-def _like(part: str | None) -> str | None:
-    """A pattern that finds text holding `part`, in small letters."""
-    if not part:
-        return None
-    plain = part.lower().replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    return f"%{plain}%"

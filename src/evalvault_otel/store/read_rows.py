@@ -34,7 +34,7 @@ _STAGE_AS_IS = (
 )  # fmt: skip
 _ASSET_AS_IS = (
     "trace_id", "stage_id", "ordinal", "run_id", "kind", "name", "asset_id", "version", "digest", "origin", "subtype",
-    "role", "used_ns",
+    "role", "used_ns", "load_ms",
 )  # fmt: skip
 _PART_AS_IS = (
     "trace_id", "run_id", "service", "name", "started_ns", "finished_ns", "stages", "errors", "tokens_in",
@@ -75,7 +75,10 @@ def _ref_of(value: Any) -> PayloadRef | None:
 
 def asset_of(row: Row) -> AssetUse:
     """The asset use of a row of `v_asset_use`."""
-    return AssetUse(**_picked(row, _ASSET_AS_IS), fallback=bool(row["fallback"]))
+    hit = row["cache_hit"]
+    return AssetUse(
+        **_picked(row, _ASSET_AS_IS), fallback=bool(row["fallback"]), cache_hit=None if hit is None else bool(hit)
+    )
 
 
 def link_of(row: Row) -> StageLink:

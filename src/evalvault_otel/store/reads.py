@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..model import AssetUse, Finding, StageEvent, StageLink
+from .asset_reads import AssetQueries
 from .diagnosis import Diagnosis
 from .records import (
     AssetVersion,
@@ -37,7 +38,7 @@ from .records import (
 )
 
 
-class Queries(Diagnosis, Protocol):
+class Queries(Diagnosis, AssetQueries, Protocol):
     """The reading half of a store."""
 
     def runs(self, wanted: RunFilter, limit: int, cursor: str | None = None) -> Page[Run]:

@@ -69,7 +69,7 @@ STAGE_EVENT = _table(
     "error_type error_message error_fingerprint tokens_in tokens_out cost_total metrics",
 )
 ASSET = _table("asset", 1, "id kind name asset_id version digest origin fallback subtype role")
-ASSET_USE = _table("asset_use", 3, "trace_id stage_id ordinal run_id asset used_ns")
+ASSET_USE = _table("asset_use", 3, "trace_id stage_id ordinal run_id asset used_ns load_ms cache_hit")
 STAGE_LINK = _table(
     "stage_link", 3, "trace_id stage_id ordinal run_id link_type linked_trace_id linked_span_id attributes"
 )
@@ -266,7 +266,8 @@ def asset_row(use: AssetUse) -> tuple[Any, ...]:
 
 def asset_use_row(use: AssetUse) -> tuple[Any, ...]:
     """The row of an asset use."""
-    return (use.trace_id, use.stage_id, use.ordinal, use.run_id, asset_row(use)[0], use.used_ns)
+    identity = (use.trace_id, use.stage_id, use.ordinal, use.run_id, asset_row(use)[0])
+    return (*identity, use.used_ns, use.load_ms, use.cache_hit)
 
 
 def stage_link_row(link: StageLink) -> tuple[Any, ...]:
