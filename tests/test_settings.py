@@ -43,6 +43,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "rules": ("rules.yaml", "rules.yaml"),
     "run_fallback": ("trace", "trace"),
     "run_from_session": ("yes", True),
+    "expected_assets": ("plan=policy", "plan=policy"),
     "shutdown_s": ("1", 1.0),
 }
 # What a setting cannot stand without.
