@@ -1,10 +1,15 @@
 """The content policy for finished spans of any instrumentation."""
 
+from pathlib import Path
+
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Link, StatusCode
 
+import evalvault_otel as ev
 from evalvault_otel.sdk.content import EVERYTHING, ContentPolicy
+from evalvault_otel.sdk.exporter import EvalVaultSpanExporter
 from evalvault_otel.sdk.redaction import redacted
 from tests.support.recording import Recording, recording
 
@@ -58,3 +63,17 @@ def test_spans_without_contents_to_hide_are_the_same_objects(policy: ContentPoli
         span = _sent(recorded)
 
     assert redacted([span], policy)[0] is span
+
+
+@pytest.mark.parametrize("policy, arrives", [(EVERYTHING, True), (_MASKS, False)])
+def test_our_exporter_follows_the_policy(tmp_path: Path, policy: ContentPolicy, arrives: bool) -> None:
+    with recording() as recorded:
+        span = _sent(recorded)
+        ev.use_content_policy(policy)
+        exporter = EvalVaultSpanExporter(db=str(tmp_path / "test.db"))
+        assert exporter.export([span]) is SpanExportResult.SUCCESS
+        exporter.shutdown()
+
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert (b"sk-abc" in stored) is arrives
+    assert b"chat" in stored

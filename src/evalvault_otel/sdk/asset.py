@@ -17,7 +17,7 @@ from typing import Any, Final, TypedDict, Unpack
 from weakref import WeakKeyDictionary
 
 from opentelemetry.context import Context, attach, get_current, get_value
-from opentelemetry.trace import Span, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, get_current_span, set_span_in_context
 
 from ..conventions import names
 from ..text import without_surrogates
@@ -99,16 +99,13 @@ def asset(  # noqa: PLR0913 - what an asset is known by
         said = make(kind, name, version, id, origin, digest)
         if details:
             said = {**said, **_read(details)}
-        span = get_current_span()
+        # A context never changes, so that what was found for it stays true. One tuple: threads see all of it or none.
+        context, (known, span, uses) = get_current(), _Process.last
+        if context is not known:
+            span, uses = _found_in(context)
         if not span.is_recording():
             _without_span(span, said)
-            return
-        try:
-            uses = _by_span.get(span) or _first_on(span)
-        except TypeError:  # a span of another SDK, of which nothing can be remembered
-            span.add_event(names.ASSET_USED_EVENT, said)
-            return
-        if next(uses.numbers) < uses.events:
+        elif uses is None or next(uses.numbers) < uses.events:
             span.add_event(names.ASSET_USED_EVENT, said)
         else:
             uses.add(span, said)
@@ -225,6 +222,19 @@ class _Process:
     """When this process was forked (in nanoseconds since the epoch): a span from before is its parent's to end."""
 
     forked_ns = 0
+    last: tuple[Context | None, Span, _Uses | None] = (None, INVALID_SPAN, None)
+    """The context of the last use, its span and what is known of that."""
+
+
+def _found_in(context: Context) -> tuple[Span, _Uses | None]:
+    """The current span and its uses; None where nothing can be remembered of it, as of some spans of other SDKs."""
+    span = get_current_span(context)
+    try:
+        uses = (_by_span.get(span) or _first_on(span)) if span.is_recording() else None
+    except TypeError:
+        uses = None
+    _Process.last = (context, span, uses)
+    return span, uses
 
 
 def _first_on(span: Span) -> _Uses:
@@ -241,6 +251,7 @@ def _first_on(span: Span) -> _Uses:
 
 def _after_fork() -> None:
     _Process.forked_ns = time.time_ns()
+    _Process.last = (None, INVALID_SPAN, None)
     _by_span.clear()
 
 
