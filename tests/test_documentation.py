@@ -13,7 +13,12 @@ from prometheus_client import CollectorRegistry
 from evalvault_otel.assembly.finding_codes import CODES
 from evalvault_otel.cli.commands import app
 from evalvault_otel.conventions.reading import DIALECTS
+from evalvault_otel.ingest import Ingestor, IngestTelemetry
 from evalvault_otel.server.api import create_api
+from evalvault_otel.server.keys import Keys
+from evalvault_otel.server.receiver import Receiver
+from evalvault_otel.server.stage_events import add_stage_events
+from evalvault_otel.settings import Settings
 from evalvault_otel.store import open_store
 
 ROOT = Path(__file__).parents[1]
