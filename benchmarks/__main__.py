@@ -11,7 +11,21 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from . import assembly, encodings, ingest, kill, latency, overload, packages, queries, remap, scale, startup, workers
+from . import (
+    assembly,
+    encodings,
+    ingest,
+    kill,
+    latency,
+    overload,
+    packages,
+    queries,
+    remap,
+    scale,
+    sdk_calls,
+    startup,
+    workers,
+)
 from .figures import Figure, machine, markdown, placed, table
 from .options import Options
 
@@ -28,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Figure]]] = {
     "scale": scale.run,
     "remap": remap.run,
     "packages": packages.run,
+    "sdk_calls": sdk_calls.run,
 }
 
 

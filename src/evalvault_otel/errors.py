@@ -4,7 +4,8 @@
 EvalVaultError               try again?
 ├── InvalidInput             no   what came in can never be accepted (bad bytes, bad parameter)
 │   ├── Undecodable          no   the bytes are not what they claim to be
-│   └── TooLarge             no   over a size limit
+│   ├── TooLarge             no   over a size limit
+│   └── InvalidStageEvent    no   a StageEvent lacks something or contradicts itself
 ├── NotFound                 no   no such run or trace
 ├── SettingsError            no   the configuration is wrong
 ├── MissingExtra             no   an optional package is needed: the message names the command
@@ -34,6 +35,14 @@ class Undecodable(InvalidInput):
 
 class TooLarge(InvalidInput):
     """The payload is over a size limit, as received or after decompression."""
+
+
+class InvalidStageEvent(InvalidInput):
+    """A StageEvent that cannot be one. `index` is its place among those that came with it, from 0."""
+
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message)
+        self.index = index
 
 
 class NotFound(EvalVaultError):

@@ -25,6 +25,7 @@ TABLE: list[tuple[str, Value, Part, str, Value]] = [
     ("stage.output.uri", "s3://a/c", Part.IDENTITY, "output_uri", "s3://a/c"),
     ("stage.input.value", {"k": 1}, Part.IDENTITY, "input", {"k": 1}),
     ("stage.output.value", "text", Part.IDENTITY, "output", "text"),
+    ("content.hidden_keys", ["a.b"], Part.FIELD, "content_hidden", ["a.b"]),
     ("assets", [{"kind": "prompt"}], Part.IDENTITY, "assets", [{"kind": "prompt"}]),
     ("run.id", "nightly-42", Part.CONTEXT, "run_id", "nightly-42"),
     ("run_id", "nightly-42", Part.CONTEXT, "run_id", "nightly-42"),

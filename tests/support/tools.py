@@ -112,6 +112,7 @@ _INTERPRETER = f"{sys.version} {sys.prefix}"
 _FRAMEWORKS = sorted((Path(__file__).parents[1] / "interop").glob("*/requirements.txt"))
 INTEROP: Mapping[str, Recipe] = {f"interop-{file.parent.name}": _pinned(file) for file in _FRAMEWORKS}
 
+_SDK = Path(__file__).parents[1] / "sdk"
 RECIPES: Mapping[str, Recipe] = {
     "collector": Recipe(_BUILDER + _COLLECTOR.read_text(), _collector, "otelcol"),
     "telemetrygen": Recipe(_TELEMETRYGEN, _telemetrygen, "telemetrygen"),
@@ -121,6 +122,8 @@ RECIPES: Mapping[str, Recipe] = {
         " ".join(_JSON_EXPORTER) + _INTERPRETER, _python_packages(*_JSON_EXPORTER), "venv/bin/python"
     ),
     "atheris": Recipe(" ".join(_ATHERIS) + _INTERPRETER, _python_folder(*_ATHERIS), "packages"),
+    "agent": _pinned(_SDK / "agent" / "requirements.txt"),
+    "oldest-sdk": _pinned(_SDK / "oldest" / "requirements.txt"),
     **INTEROP,
 }
 
@@ -132,7 +135,8 @@ def tool(name: str, required_as: str = "") -> Path:
 
     Tools: `collector` and `telemetrygen` are programs, `node` is a folder for NODE_PATH, `rotel` is a program,
     `json-exporter` is a Python that has the OTLP/JSON exporter, `atheris` is a folder for PYTHONPATH, `interop-…` are
-    Pythons with a framework and its instrumentations.
+    Pythons with a framework and its instrumentations, `agent` one with `opentelemetry-instrument` and what runs under
+    it, `oldest-sdk` one with the oldest OpenTelemetry SDK that we work with.
     """
     made = _made_or_reason(name)
     if isinstance(made, str):

@@ -137,8 +137,9 @@ CODES: Final[dict[str, FindingMeaning]] = {
     "redacted": FindingMeaning(
         INFO,
         "{n} values were hidden before they were sent ({keys}; {spans}).",
-        "What was hidden; it counts as absent, so metrics that need it are missing.",
-        "Unset the OPENINFERENCE_HIDE_* variable (or TraceConfig field) of what you want to see.",
+        "What was hidden, hashed, masked or cut; what is hidden counts as absent, so metrics that need it are missing.",
+        "Unset the OPENINFERENCE_HIDE_* variable (or TraceConfig field) of what you want to see, or change the "
+        "ContentPolicy of our SDK.",
     ),
     "embedding_vectors": FindingMeaning(
         INFO,

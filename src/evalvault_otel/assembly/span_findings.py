@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from ..conventions import names
 from ..conventions.deprecated import DEPRECATED
 from ..conventions.evalvault import STAGE_TYPE, nearest_type
 from ..conventions.names import STAGE_TYPE_VALUES
@@ -21,6 +22,7 @@ Note = tuple[str, Node, dict[str, object]]
 
 _USUAL_TYPES: Final = frozenset(STAGE_TYPE_VALUES)
 _MAX_SHOWN: Final = 60
+_CHANGED: Final = names.CONTENT_HIDDEN_KEYS
 _SAYS: Final = re.compile(r"(\S+) says ")
 _MS: Final = 1_000_000
 # SDKs in browsers and Node round to milliseconds, and processes of one host differ by less.
@@ -64,7 +66,8 @@ def _of_contents(nodes: Sequence[Node]) -> Iterator[Note]:
         if node.reading.deprecated:
             yield from _deprecated(node)
         # What is hidden in lists spread over keys is not in `hidden`; such lists are of stages that have rules here.
-        if node.reading.hidden or (node.stage_type in _OF_STAGE and REDACTED in attributes.values()):
+        hidden = node.reading.hidden or _CHANGED in attributes
+        if hidden or (node.stage_type in _OF_STAGE and REDACTED in attributes.values()):
             yield from _redacted(node)
     yield from losses.truncated(nodes)
 
@@ -147,9 +150,13 @@ def _deprecated(node: Node) -> Iterator[Note]:
 
 
 def _redacted(node: Node) -> Iterator[Note]:
-    for key, value in node.span.attributes.items():
-        if value == REDACTED:
-            yield "redacted", node, {"n": 1, "keys": key}
+    """Values that were left out, and those that the sender says it changed."""
+    attributes = node.span.attributes
+    said = attributes.get(_CHANGED)
+    changed = {key for key in said if isinstance(key, str)} if isinstance(said, list) else set()
+    changed |= {key for key, value in attributes.items() if value == REDACTED}
+    for key in sorted(changed):
+        yield "redacted", node, {"n": 1, "keys": key}
 
 
 def _is_request(span: Span) -> bool:

@@ -11,7 +11,7 @@ from ..errors import InvalidInput
 from ..settings import Settings, load
 from ..store import Store, open_store
 from ..store.upkeep_records import Condition, Prunable, Schema
-from .options import AsJson, Db, reading_store, setting
+from .options import AsJson, Db, Rules, RunFallback, RunFromSession, mapping_settings, reading_store
 from .output import print_json, print_table, progress_bar
 from .serve import without_password
 from .stopping import STOPPED, stop_on_signals
@@ -40,9 +40,9 @@ def migrate(db: Db = None, as_json: AsJson = False) -> None:
 @app.command("check")
 def check(
     db: Db = None,
-    rules: Annotated[str | None, setting("rules")] = None,
-    run_from_session: Annotated[bool | None, setting("run_from_session")] = None,
-    run_fallback: Annotated[str | None, setting("run_fallback")] = None,
+    rules: Rules = None,
+    run_from_session: RunFromSession = None,
+    run_fallback: RunFallback = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out what reads every row.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,8 +52,7 @@ def check(
 
     Example: `evalvault-otel db check --db evalvault.db`
     """
-    said = {"rules": rules, "run_from_session": run_from_session, "run_fallback": run_fallback}
-    settings = load({"db": db, **said})
+    settings = mapping_settings(db, rules, run_from_session, run_fallback)
     store, database = open_store(settings.db), without_password(settings.db)
     schema = store.schema()
     condition = None if schema.problem else store.condition(thorough=not quick)

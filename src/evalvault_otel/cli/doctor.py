@@ -12,7 +12,7 @@ from ..analysis.doctor_model import Counted, Diagnosed, ScopePart, ServicePart
 from ..conventions.rules_file import conventions_of
 from ..errors import InvalidInput, Unavailable
 from ..settings import Settings, load
-from .options import AsJson, Db, reading_store, setting
+from .options import AsJson, Db, Rules, reading_store
 from .output import print_json
 from .times import since_ns
 
@@ -30,7 +30,7 @@ def doctor(
     db: Db = None,
     since: Annotated[str | None, typer.Option(help="Only what came since then: 90m, 12h, 30d, or a date.")] = None,
     traces: Annotated[int, typer.Option(min=1, max=10_000, help="How many traces to look at.")] = MOST_TRACES,
-    rules: Annotated[str | None, setting("rules")] = None,
+    rules: Rules = None,
     api: Annotated[
         str | None, typer.Option(help="The query API to ask for the probe: URL or host:port  [default: EVALVAULT_API]")
     ] = None,

@@ -15,9 +15,8 @@ from ..assembly import AssemblyOptions
 from ..conventions.rules_file import conventions_of
 from ..errors import NotFound
 from ..model import AssetUse, Finding, StageEvent
-from ..settings import load
 from ..store.records import RunFilter
-from .options import AsJson, Db, Limit, reading_store, setting
+from .options import AsJson, Db, Limit, Rules, RunFallback, RunFromSession, mapping_settings, reading_store
 from .output import print_json, print_table
 
 
@@ -54,9 +53,9 @@ def trace(
     trace_id: Annotated[str, typer.Argument(help="32 hex digits.")],
     db: Db = None,
     why: Annotated[bool, typer.Option("--why", help="Show what made each span the stage that it is.")] = False,
-    rules: Annotated[str | None, setting("rules")] = None,
-    run_from_session: Annotated[bool | None, setting("run_from_session")] = None,
-    run_fallback: Annotated[str | None, setting("run_fallback")] = None,
+    rules: Rules = None,
+    run_from_session: RunFromSession = None,
+    run_fallback: RunFallback = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a trace: its stages as a tree, the assets they used, and what to know about it.
@@ -70,8 +69,7 @@ def trace(
     evaluations = evaluations_of(store, trace_id, stages)
     reasons = []
     if why:
-        runs = {"run_from_session": run_from_session, "run_fallback": run_fallback}
-        settings = load({"rules": rules, **runs})
+        settings = mapping_settings(db, rules, run_from_session, run_fallback)
         chosen = conventions_of(settings.rules), AssemblyOptions.of(settings)
         reasons = explain(stages, store.spans(trace_id), store.logs(trace_id), *chosen)
     if as_json:

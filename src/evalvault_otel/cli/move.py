@@ -15,8 +15,8 @@ import typer
 
 from ..analysis.figures import count
 from ..errors import InvalidInput, NotFound
-from ..settings import Settings, load
-from .options import AsJson, Db, reading_store, setting
+from ..settings import Settings
+from .options import AsJson, Db, Rules, RunFallback, RunFromSession, mapping_settings, reading_store
 from .output import print_json, progress_bar
 from .remap import Everything, Since, chosen
 from .stopping import STOPPED, stop_on_signals
@@ -35,9 +35,9 @@ _FOR_ALL = 0o666
 def import_(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of OTLP/JSON, - is standard input.")],
     db: Db = None,
-    rules: Annotated[str | None, setting("rules")] = None,
-    run_from_session: Annotated[bool | None, setting("run_from_session")] = None,
-    run_fallback: Annotated[str | None, setting("run_fallback")] = None,
+    rules: Rules = None,
+    run_from_session: RunFromSession = None,
+    run_fallback: RunFallback = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first line that is refused.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -53,8 +53,7 @@ def import_(
     from ..ingest.mapping import Mapping
 
     collect_seldom()
-    said = {"rules": rules, "run_from_session": run_from_session, "run_fallback": run_fallback}
-    settings = load({"db": db, **said})
+    settings = mapping_settings(db, rules, run_from_session, run_fallback)
     mapping = Mapping.of(settings)
     _check(files)
     begun = time.monotonic()

@@ -46,8 +46,23 @@ def _kind(spec: Field[Any]) -> Any:
 
 
 Db = Annotated[str | None, setting("db")]
+# What decides how spans become stages.
+Rules = Annotated[str | None, setting("rules")]
+RunFromSession = Annotated[bool | None, setting("run_from_session")]
+RunFallback = Annotated[str | None, setting("run_fallback")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many rows at most.")]
+
+
+def mapping_settings(
+    db: str | None, rules: str | None, run_from_session: bool | None, run_fallback: str | None
+) -> Settings:
+    """The settings with what a command line says about the database and how spans become stages.
+
+    Raises:
+        SettingsError: one of them cannot be used.
+    """
+    return load({"db": db, "rules": rules, "run_from_session": run_from_session, "run_fallback": run_fallback})
 
 
 def reading_store(db: str | None) -> Store:

@@ -8,9 +8,8 @@ import typer
 
 from ..analysis.figures import count
 from ..errors import InvalidInput, NotFound
-from ..settings import load
 from ..store.remap_records import Remapped
-from .options import AsJson, Db, reading_store, setting
+from .options import AsJson, Db, Rules, RunFallback, RunFromSession, mapping_settings, reading_store
 from .output import print_json, progress_bar
 from .stopping import STOPPED, stop_on_signals
 from .times import since_ns
@@ -38,9 +37,9 @@ def remap(
     run: OfRun = None,
     since: Since = None,
     everything: Everything = False,
-    rules: Annotated[str | None, setting("rules")] = None,
-    run_from_session: Annotated[bool | None, setting("run_from_session")] = None,
-    run_fallback: Annotated[str | None, setting("run_fallback")] = None,
+    rules: Rules = None,
+    run_from_session: RunFromSession = None,
+    run_fallback: RunFallback = None,
     undo_settings: Undo = False,
     force: Annotated[bool, typer.Option("--force", help="Also traces that this mapping made.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
@@ -58,8 +57,7 @@ def remap(
     from ..ingest.remap import outdated
 
     collect_seldom()
-    runs = {"run_from_session": run_from_session, "run_fallback": run_fallback}
-    mapping = Mapping.of(load({"db": db, "rules": rules, **runs}))
+    mapping = Mapping.of(mapping_settings(db, rules, run_from_session, run_fallback))
     asked, store = chosen(run, since, everything=everything), reading_store(db)
     wanted = outdated(asked, mapping, force=force)
     _check(store, asked, None if undo_settings else wanted, mapping)

@@ -27,6 +27,8 @@ STAGE_INPUT_VALUE: Final = "evalvault.stage.input.value"
 """The input payload itself."""
 STAGE_OUTPUT_VALUE: Final = "evalvault.stage.output.value"
 """The output payload itself."""
+CONTENT_HIDDEN_KEYS: Final = "evalvault.content.hidden_keys"
+"""Attributes of the span whose value was hidden, hashed, masked or cut before it was sent."""
 ASSETS: Final = "evalvault.assets"
 """Assets that the stage used, as a list of maps or its JSON text."""
 
@@ -229,6 +231,7 @@ FILLS: Final[tuple[tuple[str, str, str, str], ...]] = (
     (STAGE_OUTPUT_URI, "identity", "output_uri", "text"),
     (STAGE_INPUT_VALUE, "identity", "input", "anything"),
     (STAGE_OUTPUT_VALUE, "identity", "output", "anything"),
+    (CONTENT_HIDDEN_KEYS, "field", "content_hidden", "texts"),
     (ASSETS, "identity", "assets", "anything"),
     (RUN_ID, "context", "run_id", "text"),
     (RUN_ID_ALIAS, "context", "run_id", "text"),

@@ -20,6 +20,7 @@ from .loop import EventLoop
 from .otlp_grpc import GrpcServer
 from .otlp_http import create_otlp_http
 from .receiver import Receiver
+from .stage_events import add_stage_events
 from .tls import Tls
 from .web import WebServer
 
@@ -51,6 +52,7 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
     ingestor = Ingestor(store, settings, telemetry, mapping)
     receiver = Receiver(ingestor, settings, telemetry, keys)
     api = create_api(store, figures or registry, keys, mapping.conventions, mapping.options, settings.expected_kinds)
+    add_stage_events(api, receiver, settings)
     loop = EventLoop()
     try:
         frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))

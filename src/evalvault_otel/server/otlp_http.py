@@ -92,7 +92,7 @@ class _Endpoint:
         encoding = export.encoding
 
         async def read(room: Room) -> bytes:
-            return await _read(request, room, self._settings)
+            return await read_body(request, room, self._settings)
 
         try:
             accepted = await self._receiver.export(export, read)
@@ -124,7 +124,7 @@ def _signal(path: str) -> str | None:
     return next((signal for end, signal in _SIGNALS.items() if path.endswith(end)), None)
 
 
-async def _read(request: Request, room: Room, settings: Settings) -> bytes:
+async def read_body(request: Request, room: Room, settings: Settings) -> bytes:
     """The body, counted while it arrives: clients may send it in chunks without a length.
 
     Raises:

@@ -10,19 +10,20 @@ from dataclasses import dataclass, field, replace
 from ..errors import EvalVaultError, Forbidden, InvalidInput, Overloaded, RateLimited, Unauthenticated, Unavailable
 from ..ingest import Admission, Ingestor, IngestTelemetry, Room
 from ..settings import Settings
-from ..wire import Decoded, logs_json, logs_protobuf, otlp_json, protobuf
+from ..wire import Decoded, logs_json, logs_protobuf, otlp_json, protobuf, stage_events
 from ..wire.answer import Accepted, Encoding, Failure, failure
 from ..wire.inflate import inflate
 from .keys import Identity, Keys, Scope
 from .rates import RateLimits
 
 _LOG = logging.getLogger(__name__)
-TRACES, LOGS = "traces", "logs"
+TRACES, LOGS, STAGE_EVENTS = "traces", "logs", "stage_events"
 _DECODE = {
     (TRACES, Encoding.PROTOBUF): protobuf.decode,
     (TRACES, Encoding.JSON): otlp_json.decode,
     (LOGS, Encoding.PROTOBUF): logs_protobuf.decode_logs,
     (LOGS, Encoding.JSON): logs_json.decode_logs,
+    (STAGE_EVENTS, Encoding.JSON): stage_events.decode,
 }
 NOT_SERVED = (
     "this server takes traces (/v1/traces) and, of the logs, events of spans (/v1/logs): "
