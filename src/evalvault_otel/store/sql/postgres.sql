@@ -64,14 +64,14 @@ FOR UPDATE
 WITH kinds AS MATERIALIZED (SELECT a.id, {kind_bit} AS bit FROM asset AS a)
 SELECT stage_type, mask, count(*) AS stages
 FROM (
-    SELECT max(stage_type) AS stage_type, CAST(sum(bit) AS bigint) AS mask
+    SELECT max(stage_type) AS stage_type, bit_or(bit) AS mask
     FROM (
-        SELECT s.trace_id, s.stage_id, s.stage_type, 0 AS bit
+        SELECT s.trace_id, s.stage_id, s.stage_type, CAST(0 AS bigint) AS bit
         FROM stage_event AS s
         WHERE s.run_id = :run_id AND s.status <> 'skipped' AND NOT s.derived
         AND s.stage_type IN (SELECT value FROM {list(types)} AS t)
         UNION ALL
-        SELECT DISTINCT u.trace_id, u.stage_id, CAST(NULL AS text), k.bit
+        SELECT u.trace_id, u.stage_id, CAST(NULL AS text), k.bit
         FROM asset_use AS u JOIN kinds AS k ON k.id = u.asset
         WHERE u.run_id = :run_id
     ) AS b
