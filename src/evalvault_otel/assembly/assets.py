@@ -99,7 +99,10 @@ def _aggregate(said: Value, latest_ns: int) -> Iterator[Recorded]:
 
 
 def _loading(entry: Mapping[str, Any], keys: tuple[str, str]) -> Loading:
-    seconds, hit = number(entry.get(keys[0])), boolean(entry.get(keys[1]))
+    said_seconds, said_hit = entry.get(keys[0]), entry.get(keys[1])
+    if said_seconds.__class__ is float and said_hit is None and 0 <= said_seconds <= _LONGEST_S:  # as nearly all say it
+        return said_seconds * 1000.0, None
+    seconds, hit = number(said_seconds), boolean(said_hit)
     return (seconds * 1000.0 if seconds is not None and 0 <= seconds <= _LONGEST_S else None), hit
 
 
@@ -122,15 +125,13 @@ _LONGEST_S = 1e9
 
 def _read(entry: Mapping[str, Any], keys: tuple[str, ...]) -> Content | None:
     said = tuple(map(entry.get, keys))
-    # What cannot be hashed, or is equal without being the same (0.0 and -0.0), is read each time.
-    return _content(*said) if _CACHED.issuperset(map(type, said)) else _content.__wrapped__(*said)
+    # What cannot be hashed, or is equal without being the same (1 and True, 0.0 and -0.0), is read each time.
+    return _known(*said) if _CACHED.issuperset(map(type, said)) else _content(*said)
 
 
-_CACHED = frozenset({str, int, bool, type(None)})
+_CACHED = frozenset({str, bool, type(None)})
 
 
-# The same few assets are used all the time. Typed, since 1 and True are different versions.
-@lru_cache(maxsize=10_000, typed=True)
 def _content(  # noqa: PLR0913, PLR0917 - the keys of an entry
     kind: Value,
     name: Value,
@@ -158,6 +159,10 @@ def _content(  # noqa: PLR0913, PLR0917 - the keys of an entry
         subtype=text(subtype),
         role=text(role),
     )
+
+
+# The same few assets are used all the time.
+_known = lru_cache(maxsize=10_000)(_content)
 
 
 def names_some(stage: Node) -> bool:
