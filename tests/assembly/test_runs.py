@@ -5,7 +5,7 @@ import pytest
 from evalvault_otel.assembly import AssemblyOptions, assemble
 from evalvault_otel.assembly.options import DEFAULT_OPTIONS
 from evalvault_otel.model import Span, Value
-from tests.support.traces import RUN_ID, TRACE_ID, kind, resource, sid, span, stage
+from tests.support.traces import RUN_ID, TRACE_ID, asset, kind, resource, sid, span, stage
 
 DAY = "rag-api@2026-01-01"
 
@@ -277,3 +277,18 @@ def test_the_case_is_known_to_all_stages() -> None:
         {**known, "test_case_id": case, "run_id_source": "service_day"} for case in ("tc-1", "tc-2")
     ]
     assert assemble(spans).root_span_id == sid(1)
+
+
+def test_what_a_span_without_a_stage_says_counts_for_the_run_of_its_stage_or_trace() -> None:
+    used = (asset(kind="prompt", name="p", version="1"),)
+    made = assemble(
+        [
+            stage(1, 0, "workflow", {RUN_ID: "outer"}),
+            span(2, 1, {RUN_ID: "nobody's"}, events=used),
+            span(3, 99, {RUN_ID: "nobody's either"}, events=used),
+        ]
+    )
+
+    assert [part.run_id for part in made.runs] == ["outer"]
+    assert {item.run_id for item in (*made.asset_uses, *made.findings)} == {"outer"}
+    assert {item.code for item in made.findings} == {"run_conflict", "missing_parent"}

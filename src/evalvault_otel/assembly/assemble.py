@@ -79,6 +79,7 @@ def _prepare(tree: Tree, options: AssemblyOptions) -> _Work:
     work = _Work(tree, [node for node in tree.nodes if node.is_stage])
     conflicts: list[str] = []
     context.resolve(tree, conflicts, options)
+    context.settle(tree, work.stages)
     work.notes += [("run_conflict", tree.entry, {"detail": conflict}) for conflict in conflicts]
     _name_stages(work)
     roles.promote_answer(work.stages)

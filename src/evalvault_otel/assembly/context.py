@@ -55,6 +55,19 @@ def resolve(tree: Tree, conflicts: list[str], options: AssemblyOptions = DEFAULT
         node.context, node.run_id = known
 
 
+def settle(tree: Tree, stages: Sequence[Node]) -> None:
+    """Let what a span says count for a run in which the trace has a stage (any, where it has none at all).
+
+    A span that names another run, without a stage of its own there, adds nothing to that run: its uses and findings
+    would belong to a run that does not have this trace. They count for the run of its stage, or of the trace.
+    """
+    real = {node.run_id for node in stages} or {tree.entry.run_id}
+    usual = tree.entry.run_id if tree.entry.run_id in real else min(real)
+    for node in tree.nodes:
+        if node.run_id not in real:
+            node.run_id = node.owner.run_id if node.owner is not None else usual
+
+
 _NOTHING: dict[str, Value] = {}
 
 

@@ -27,7 +27,7 @@ from .rules import STRUCTURAL, Correction, Dialect, Naming, Part, Typing
 from .user_rules import Said, UserRules
 
 # Raised with every change of what comes out for the same spans, so that `trace.mapping_version` tells who made a row.
-MAPPING_VERSION = 6
+MAPPING_VERSION = 7
 
 # By rank (conventions, "precedence").
 DIALECTS: tuple[Dialect, ...] = (

@@ -90,6 +90,10 @@ class SqlAssetQueries(ABC):
     def _read(self, name: str, **params: Any) -> list[dict[str, Any]]:
         """Rows of a named statement."""
 
+    @abstractmethod
+    def _read_of_run(self, name: str, run_id: str, **params: Any) -> list[dict[str, Any]]:
+        """Rows of a named statement that adds up a run."""
+
     def uses_of_traces(self, trace_ids: Collection[str], run_id: str | None = None) -> list[AssetUse]:
         """See `AssetQueries.uses_of_traces`."""
         if not trace_ids:
@@ -102,7 +106,7 @@ class SqlAssetQueries(ABC):
         # The lowest bit stands for all kinds that are not asked for.
         bits = {kind: 2 << place for place, kind in enumerate(sorted(set(kinds))[:_MOST_KINDS])}
         types = _json(sorted(set(stage_types)))
-        found = self._read("filled_stages", run_id=run_id, types=types, bits=_json(bits))
+        found = self._read_of_run("filled_stages", run_id, types=types, bits=_json(bits))
         return [
             FilledStages(
                 row["stage_type"],
@@ -153,7 +157,7 @@ class SqlAssetQueries(ABC):
 
     def run_versions(self, run_id: str) -> list[RunVersion]:
         """See `AssetQueries.run_versions`."""
-        found = [RunVersion(**row) for row in self._read("run_versions", run_id=run_id)]
+        found = [RunVersion(**row) for row in self._read_of_run("run_versions", run_id)]
         return sorted(found, key=lambda use: (use.kind, use.name, use.version or "", use.digest or ""))
 
     def run_before(self, run_id: str) -> RunBefore | None:
@@ -163,15 +167,15 @@ class SqlAssetQueries(ABC):
 
     def graph_stages(self, run_id: str, traces: int, limit: int) -> list[GraphStage]:
         """See `AssetQueries.graph_stages`."""
-        return [GraphStage(**row) for row in self._read("graph_stages", run_id=run_id, traces=traces, limit=limit)]
+        return [GraphStage(**row) for row in self._read_of_run("graph_stages", run_id, traces=traces, limit=limit)]
 
     def graph_uses(self, run_id: str, traces: int, limit: int) -> list[GraphUse]:
         """See `AssetQueries.graph_uses`."""
-        return [GraphUse(**row) for row in self._read("graph_uses", run_id=run_id, traces=traces, limit=limit)]
+        return [GraphUse(**row) for row in self._read_of_run("graph_uses", run_id, traces=traces, limit=limit)]
 
     def graph_flows(self, run_id: str, traces: int, limit: int) -> list[GraphFlow]:
         """See `AssetQueries.graph_flows`."""
-        return [GraphFlow(**row) for row in self._read("graph_flows", run_id=run_id, traces=traces, limit=limit)]
+        return [GraphFlow(**row) for row in self._read_of_run("graph_flows", run_id, traces=traces, limit=limit)]
 
 
 def like(part: str | None) -> str | None:

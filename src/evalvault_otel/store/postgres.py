@@ -59,7 +59,7 @@ class PostgresStore(SqlUpkeep):
         super().__init__(pauses or Pauses(), rejects or RejectBounds())
         self._url = url
         # Reports may keep all reading connections busy; ingest never waits for them.
-        self._reads = _pool(url, "evalvault-read", _MAX_READERS)
+        self._reads = _pool(url, "evalvault-read", _MAX_READERS, prepare_threshold=None)
         self._writes = _pool(url, "evalvault-write", _MAX_WRITERS)
         self._opening = threading.Lock()
         self._closed = False
@@ -282,12 +282,15 @@ def _numbered_params(sql: str) -> str:
     return sql.replace("?", "%s")
 
 
-def _pool(url: str, name: str, size: int) -> ConnectionPool[Connection[Any]]:
+def _pool(url: str, name: str, size: int, prepare_threshold: int | None = 5) -> ConnectionPool[Connection[Any]]:
+    # Reads are not prepared (None): a prepared statement has one plan for all pages of a long list, and the plan of a
+    # first page is a bad one for the last.
     return ConnectionPool(
         url,
         kwargs={
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "application_name": name,
+            "prepare_threshold": prepare_threshold,
             **{option: value for option, value in _PATIENCE.items() if f"{option}=" not in url},
         },
         min_size=1,

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -13,6 +14,7 @@ from . import cursor as cursors
 from . import read_rows as rows
 from .asset_reads import SqlAssetQueries, like
 from .diagnosis import SqlDiagnosis
+from .kept import KeptAnswers
 from .named_sql import statement
 from .reads import Queries
 from .records import (
@@ -50,12 +52,16 @@ _NEVER_NS: Final = 2**63 - 1
 _MAX_ID: Final = 2**63 - 1
 # Bytes of a payload that a list shows of.
 _REJECT_HEAD: Final = 512
+_CHANGE: Final = "SELECT change FROM run WHERE run_id = :run_id"
 
 
 class SqlQueries(SqlDiagnosis, SqlAssetQueries):
     """`Queries` for a database that gives `dialect` and `_fetch`. See `Queries` for what each method promises."""
 
     dialect: str
+
+    def __init__(self) -> None:
+        self._kept = KeptAnswers()
 
     @abstractmethod
     def _fetch(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -69,6 +75,15 @@ class SqlQueries(SqlDiagnosis, SqlAssetQueries):
         """Rows of a named statement; a parameter that is None counts as not given."""
         given = {key: value for key, value in params.items() if value is not None}
         return self._fetch(statement(self.dialect, name, frozenset(given)), given)
+
+    def _read_of_run(self, name: str, run_id: str, **params: Any) -> list[dict[str, Any]]:
+        """`_read` of a statement that adds up a run, or what it gave while the run was the same (`kept`)."""
+        found = self._fetch(_CHANGE, {"run_id": run_id})
+        read = partial(self._read, name, run_id=run_id, **params)
+        if not found:
+            return read()
+        question = (name, run_id, *sorted((key, value) for key, value in params.items() if value is not None))
+        return self._kept.rows(question, found[0]["change"], read)
 
     def runs(self, wanted: RunFilter, limit: int, cursor: str | None = None) -> Page[Run]:
         """See `Queries.runs`."""
@@ -119,7 +134,7 @@ class SqlQueries(SqlDiagnosis, SqlAssetQueries):
     def stages(self, run_id: str, wanted: StageFilter, limit: int, cursor: str | None = None) -> Page[StageEvent]:
         """See `Queries.stages`."""
         chosen = {"run_id": run_id, **asdict(wanted)}
-        (total,) = self._read("stages_total", **chosen)
+        (total,) = self._read_of_run("stages_total", **chosen)
         found = self._stages_after(chosen, limit + 1, cursor)
         last = found[limit - 1] if len(found) > limit else None
         following = cursors.encode(last["started_ns"], last["stage_id"], last["trace_id"]) if last else None
@@ -140,11 +155,11 @@ class SqlQueries(SqlDiagnosis, SqlAssetQueries):
 
     def stage_types(self, run_id: str) -> list[StageTypeStats]:
         """See `Queries.stage_types`."""
-        return list(map(rows.stage_type_of, self._read("stage_types", run_id=run_id)))
+        return list(map(rows.stage_type_of, self._read_of_run("stage_types", run_id)))
 
     def missing_types(self, run_id: str, required: Sequence[str]) -> list[MissingType]:
         """See `Queries.missing_types`."""
-        found = self._read("missing_types", run_id=run_id, required=_json(sorted(set(required))))
+        found = self._read_of_run("missing_types", run_id, required=_json(sorted(set(required))))
         return [MissingType(row["stage_type"], row["traces"], row["of_traces"], row["trace_id"]) for row in found]
 
     def scores(
@@ -170,7 +185,7 @@ class SqlQueries(SqlDiagnosis, SqlAssetQueries):
 
     def metric_stats(self, run_id: str, limits: Sequence[Limit]) -> list[MetricStats]:
         """See `Queries.metric_stats`."""
-        found = self._read("metric_stats", run_id=run_id, limits=_json(limits))
+        found = self._read_of_run("metric_stats", run_id, limits=_json(limits))
         return sorted(map(rows.metric_of, found), key=lambda metric: metric.metric_name)
 
     def worst_scores(self, run_id: str, limits: Sequence[Limit], examples: int) -> list[WorstScore]:
@@ -178,45 +193,45 @@ class SqlQueries(SqlDiagnosis, SqlAssetQueries):
         if not limits:
             return []
         types = _json(sorted({prefix for limit in limits for prefix in _prefixes(limit.metric_name)}))
-        found = self._read("worst_scores", run_id=run_id, limits=_json(limits), types=types, examples=examples)
+        found = self._read_of_run("worst_scores", run_id, limits=_json(limits), types=types, examples=examples)
         return [WorstScore(rows.place_of(row), row["metric_name"], row["x"]) for row in found]
 
     def error_groups(self, run_id: str, limit: int, examples: int) -> list[ErrorGroup]:
         """See `Queries.error_groups`."""
-        return rows.error_groups_of(self._read("error_groups", run_id=run_id, limit=limit, examples=examples))
+        return rows.error_groups_of(self._read_of_run("error_groups", run_id, limit=limit, examples=examples))
 
     def outliers(self, run_id: str, typical_ms: Sequence[tuple[str, float, float]], examples: int) -> list[Outliers]:
         """See `Queries.outliers`."""
         floors = [{"stage_type": name, "typical_ms": typical, "floor_ms": floor} for name, typical, floor in typical_ms]
-        return rows.outliers_of(self._read("outliers", run_id=run_id, floors=_json(floors), examples=examples))
+        return rows.outliers_of(self._read_of_run("outliers", run_id, floors=_json(floors), examples=examples))
 
     def slowest_traces(self, run_id: str, limit: int) -> list[SlowTrace]:
         """See `Queries.slowest_traces`."""
-        return list(map(rows.slow_trace_of, self._read("slowest_traces", run_id=run_id, limit=limit)))
+        return list(map(rows.slow_trace_of, self._read_of_run("slowest_traces", run_id, limit=limit)))
 
     def retrieval_health(self, run_id: str, examples: int) -> RetrievalHealth:
         """See `Queries.retrieval_health`."""
-        return rows.retrieval_health_of(self._read("retrieval_health", run_id=run_id, examples=examples))
+        return rows.retrieval_health_of(self._read_of_run("retrieval_health", run_id, examples=examples))
 
     def asset_versions(self, run_id: str) -> list[AssetVersion]:
         """See `Queries.asset_versions`."""
-        found = [AssetVersion(**row) for row in self._read("asset_versions", run_id=run_id)]
+        found = [AssetVersion(**row) for row in self._read_of_run("asset_versions", run_id)]
         # Sorted here: databases differ in where they put NULL.
         parts = ("kind", "name", "version", "digest", "origin", "stage_type")
         return sorted(found, key=lambda use: [str(getattr(use, part) or "") for part in parts])
 
     def version_uses(self, run_id: str, changed: Sequence[ChangedAsset]) -> list[VersionUse]:
         """See `Queries.version_uses`."""
-        return list(map(rows.version_use_of, self._read("version_uses", run_id=run_id, changed=_changed(changed))))
+        return list(map(rows.version_use_of, self._read_of_run("version_uses", run_id, changed=_changed(changed))))
 
     def version_metrics(self, run_id: str, changed: Sequence[ChangedAsset]) -> list[VersionMetric]:
         """See `Queries.version_metrics`."""
-        found = self._read("version_metrics", run_id=run_id, changed=_changed(changed))
+        found = self._read_of_run("version_metrics", run_id, changed=_changed(changed))
         return list(map(rows.version_metric_of, found))
 
     def finding_codes(self, run_id: str, examples: int) -> list[FindingCode]:
         """See `Queries.finding_codes`."""
-        return rows.finding_codes_of(self._read("finding_codes", run_id=run_id, examples=examples))
+        return rows.finding_codes_of(self._read_of_run("finding_codes", run_id, examples=examples))
 
     def rejects(self, wanted: RejectFilter, limit: int, cursor: str | None = None) -> Page[RejectRow]:
         """See `Queries.rejects`."""

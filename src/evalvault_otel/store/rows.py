@@ -91,7 +91,7 @@ RUN = _table(
     "run",
     1,
     "run_id name kind dataset dataset_version service first_ns last_ns name_by kind_by dataset_by dataset_version_by "
-    "service_by",
+    "service_by change",
 )
 
 # Written as NULL, and put back by the view `v_stage`.

@@ -3,8 +3,11 @@
 The latest trace that names a run (or its kind, data set, …) has the last word: latest by its end, then by its id, as
 the text in the column `*_by` says. Such words can be merged in any order. Only where a trace takes back what it said,
 because it moved to another run or changed, the row is made again from all traces of the run.
+
+Every write also gives the row a new `change`, so that whoever kept an answer about the run knows that it is old.
 """
 
+import secrets
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any, Protocol
@@ -49,6 +52,7 @@ _MERGE = ",\n".join(
         *map(_merged_word, _WORDS),
         "first_ns = CASE WHEN excluded.first_ns < run.first_ns THEN excluded.first_ns ELSE run.first_ns END",
         "last_ns = CASE WHEN excluded.last_ns > run.last_ns THEN excluded.last_ns ELSE run.last_ns END",
+        "change = excluded.change",
     )
 )
 
@@ -116,7 +120,12 @@ def run_rows(parts: Iterable[RunTrace]) -> list[tuple[Any, ...]]:
 def _row(
     run_id: str, words: dict[str, str | None], speakers: dict[str, str | None], first: int, last: int
 ) -> tuple[Any, ...]:
-    return (run_id, *map(words.get, _WORDS), first, last, *map(speakers.get, _WORDS))
+    return (run_id, *map(words.get, _WORDS), first, last, *map(speakers.get, _WORDS), new_change())
+
+
+def new_change() -> int:
+    """A number that no run had before: drawn, since a run that is removed may come back and would count again."""
+    return secrets.randbits(62)
 
 
 def _speaker(finished_ns: int, trace_id: str) -> str:

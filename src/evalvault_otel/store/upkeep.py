@@ -1,7 +1,7 @@
 """Looking after a database: what state it is in, and what is old enough to go.
 
 A slice of `prune` is one short transaction. It takes the traces that nobody else holds, oldest first, then everything
-that hangs on them. It waits for nobody but writers of a run that seems to be empty, and these wait for nobody.
+that hangs on them. Then it waits for writers of the same runs: every writer locks runs last, so these wait for nobody.
 """
 
 from abc import abstractmethod
@@ -16,6 +16,7 @@ from .migrations import scripts
 from .named_sql import statement
 from .remapping import SqlRemapping
 from .rows import Table
+from .runs import new_change
 from .selecting import SqlSelecting
 from .upkeep_records import Condition, Prunable, Pruned, Schema, TableRows
 from .writing import Transaction
@@ -107,7 +108,10 @@ class SqlUpkeep(SqlRemapping, SqlSelecting):
             for table in (*PER_TRACE, rows.TRACE)
         }
         # Last, as writers do. Locked first and looked at again: a trace of the run may have come meanwhile.
-        empty = _list(row[0] for row in tx.fetch(self._text("empty_runs"), (_list(row[0] for row in runs),)))
+        listed = _list(row[0] for row in runs)
+        tx.fetch(self._text("locked_runs"), (listed,))
+        tx.execute(f"UPDATE run SET change = ? WHERE {self._text('of_listed_runs')}", (new_change(), listed))  # noqa: S608 - our own text
+        empty = _list(row[0] for row in tx.fetch(self._text("empty_runs"), (listed,)))
         return {**gone, rows.RUN.name: len(tx.fetch(self._text("delete_empty_runs"), (empty,)))}
 
     def prune_rejects(self, before_ns: int) -> int:

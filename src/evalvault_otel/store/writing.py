@@ -107,6 +107,7 @@ class SqlStore(SqlQueries):
     """Writes of a store; a database adds `_begin` and a `Transaction`."""
 
     def __init__(self, pauses: Pauses, rejects: RejectBounds) -> None:
+        super().__init__()
         self._pauses = pauses
         self._reject_bounds = rejects
         # Ids of dictionary rows known to be committed; only a saving, so it is simply emptied when large.

@@ -406,8 +406,11 @@ FROM trace WHERE received_ns < :before_ns
 -- name: no_trace
 NOT EXISTS (SELECT 1 FROM run_trace AS t WHERE t.run_id = run.run_id)
 
+-- name: locked_runs
+SELECT run_id FROM run WHERE {of_listed_runs} ORDER BY run_id {for_update}
+
 -- name: empty_runs
-SELECT run_id FROM run WHERE {of_listed_runs} AND {no_trace} ORDER BY run_id {for_update}
+SELECT run_id FROM run WHERE {of_listed_runs} AND {no_trace}
 
 -- name: delete_empty_runs
 DELETE FROM run WHERE {of_listed_runs} AND {no_trace} RETURNING 1
