@@ -18,6 +18,7 @@ import psycopg
 from tests.support.server import Server, running_server
 
 from .attempt import attempt
+from .copies import Connection, copy_traces, list_traces
 from .database import Database, empty_database
 from .driver import LoadFailed, Watched, latencies, measured_rate
 from .figures import Figure, at_least
@@ -33,11 +34,6 @@ _QUICK_STORED = 50_000
 _PRUNED_SHARE = 10
 _OLD = "2020-01-01"
 _BEFORE = "2021-01-01"
-
-# Everything that hangs on a trace. A copy is another trace, of another run; which traces are copied is in `copied`.
-_COPIED_TABLES = ("span", "log_event", "trace", "stage_event", "asset_use", "finding", "run_trace")
-_NEW_ID = "md5(source.trace_id || '{copy}')"
-_NEW_RUN = "source.run_id || '-copy-{copy}'"
 
 
 def run(options: Options) -> list[Figure]:
@@ -101,12 +97,11 @@ def fill(database: Database, wanted: int) -> float:
     """Copy what is stored until there are `wanted` spans, and mark a tenth of all traces as old; seconds it took."""
     started = time.perf_counter()
     with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE copied AS SELECT trace_id, row_number() OVER () AS place FROM trace")
-        connection.execute("ANALYZE copied")
+        list_traces(connection)
         ((spans,),) = connection.execute("SELECT count(*) FROM span").fetchall()
         missing = wanted - spans
         for copy in range(1, -(-missing // spans) + 1):
-            _copy_traces(connection, copy, min(spans, missing - (copy - 1) * spans) // SPANS_PER_TRACE)
+            _copy(connection, copy, min(spans, missing - (copy - 1) * spans) // SPANS_PER_TRACE)
         connection.execute("DROP TABLE copied")
         old = f"extract(epoch FROM timestamp '{_OLD}')::bigint * 1000000000"
         # Those that were stored first, as it is with what is really old.
@@ -115,16 +110,8 @@ def fill(database: Database, wanted: int) -> float:
     return time.perf_counter() - started
 
 
-def _copy_traces(connection: psycopg.Connection[tuple[object, ...]], copy: int, count: int) -> None:
-    """Copy the first `count` traces with all that belongs to them."""
-    for table in _COPIED_TABLES:
-        columns = [column.name for column in connection.execute(f"TABLE {table} LIMIT 0".encode()).description or ()]
-        changed = {"trace_id": _NEW_ID.format(copy=copy), "run_id": _NEW_RUN.format(copy=copy)}
-        listed = ", ".join(changed.get(name, f"source.{name}") for name in columns)
-        connection.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {listed} FROM {table} AS source "  # noqa: S608 - own names
-            f"WHERE trace_id IN (SELECT trace_id FROM copied WHERE place <= {count})".encode()
-        )
+def _copy(connection: Connection, copy: int, count: int) -> None:
+    copy_traces(connection, str(copy), count, f"source.run_id || '-copy-{copy}'")
     connection.execute(
         f"CREATE TEMP TABLE runs AS SELECT * FROM run WHERE run_id NOT LIKE '%-copy-%'; "  # noqa: S608 - a number
         f"UPDATE runs SET run_id = run_id || '-copy-{copy}'; "

@@ -48,7 +48,8 @@ class _Life:
         self.steps: tuple[Callable[[], None], ...] = (self._new, self._new, self._late, self._move, self._prune)
 
     def live(self) -> None:
-        self.last=self._random.choice(self.steps); self.last()
+        self.last = self._random.choice(self.steps)
+        self.last()
 
     def _new(self) -> None:
         trace_id, run_id = new_trace_id(), self._random.choice(RUNS)

@@ -291,6 +291,22 @@ class TestMetrics:
             scores = [score for page in found for score in page]
             assert [(int(score.place.trace_id, 16), score.metric_name.split(".")[1]) for score in scores] == expected
 
+    @pytest.mark.parametrize("failing", [None, True, False])
+    def test_pages_hold_every_score_once_whatever_the_starts(self, store: Store, failing: bool | None) -> None:
+        starts = [0, 0, 0, 5, 5, 7, None, 9, 9, None, 12, 12, 12, 12]
+        for n, start in enumerate(starts, 1):
+            said = {"attributes": {"doc_ids": ["a"] * (n % 3)}}
+            untimed = {"started_ns": None} if start is None else {}
+            more = stage(n, 1, "retrieval", start or 0, 5.0 * n, **said, **untimed)
+            save(store, assembly([stage(n, 2, "tool", 0, None, derived=True), more]))
+        wanted = MetricFilter(failing=failing)
+        (whole,) = pages(partial(store.scores, RUN, wanted, self.LIMITS, 1000))
+
+        assert len(whole) > 5
+        for limit in (1, 2, 3):
+            found = pages(partial(store.scores, RUN, wanted, self.LIMITS, limit))
+            assert [score for page in found for score in page] == list(whole)
+
     def test_a_score_comes_with_what_the_stage_knew(self, store: Store) -> None:
         self.fill(store)
         (score,) = store.scores(RUN, MetricFilter("t2-s1", "retrieval.latency_ms"), [], 10).items

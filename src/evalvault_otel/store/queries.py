@@ -52,6 +52,8 @@ _NEVER_NS: Final = 2**63 - 1
 _MAX_ID: Final = 2**63 - 1
 # Bytes of a payload that a list shows of.
 _REJECT_HEAD: Final = 512
+# How many times more stages are read for a page of scores when those before did not hold enough.
+_WIDER: Final = 8
 _CHANGE: Final = "SELECT change FROM run WHERE run_id = :run_id"
 
 
@@ -167,21 +169,31 @@ class SqlQueries(SqlDiagnosis, SqlAssetQueries):
     ) -> Page[Score]:
         """See `Queries.scores`."""
         at = cursors.decode(cursor, int, str, str, str) if cursor else [None] * 4
-        found = self._read(
-            "scores",
-            run_id=run_id,
-            stage_id=wanted.stage_id,
-            metric_name=wanted.metric_name,
-            failing=wanted.failing or None,
-            passing=wanted.failing is False or None,
-            limits=_json(limits),
-            never_ns=_NEVER_NS,
-            limit=limit + 1,
+        chosen = {
+            "run_id": run_id,
+            "stage_id": wanted.stage_id,
+            "metric_name": wanted.metric_name,
+            "failing": wanted.failing or None,
+            "passing": wanted.failing is False or None,
+            "limits": _json(limits),
+            "never_ns": _NEVER_NS,
             **dict(zip(("after_ns", "after_stage", "after_trace", "after_metric"), at, strict=True)),
-        )
+        }
+        found = self._first_scores(chosen, limit + 1)
         last = found[limit - 1] if len(found) > limit else None
         position = [last[name] for name in ("begun_ns", "stage_id", "trace_id", "metric_name")] if last else None
         return Page(tuple(map(rows.score_of, found[:limit])), cursors.encode(*position) if position else None)
+
+    def _first_scores(self, chosen: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
+        """The next scores, of as few stages as hold them: those that start next, ever more until there are enough."""
+        stages = limit
+        while True:
+            nth = self._read("nth_start", run_id=chosen["run_id"], after_ns=chosen["after_ns"], n=stages)
+            until_ns = nth[0]["started_ns"] if nth and chosen["stage_id"] is None else None
+            found = self._read("scores", **chosen, until_ns=until_ns, limit=limit)
+            if until_ns is None or len(found) == limit:
+                return found
+            stages *= _WIDER
 
     def metric_stats(self, run_id: str, limits: Sequence[Limit]) -> list[MetricStats]:
         """See `Queries.metric_stats`."""

@@ -149,12 +149,22 @@ ORDER BY n.value
 -- name: lacks
 {position}(t.stage_types, ',' || n.value || ',') = 0
 
+-- name: nth_start
+-- When the stage starts that comes so many after a time.
+SELECT started_ns FROM stage_event
+WHERE run_id = :run_id AND started_ns IS NOT NULL
+AND started_ns >= :after_ns -- if after_ns
+ORDER BY started_ns
+LIMIT 1 OFFSET :n
+
 -- name: metric_rows
 SELECT s.trace_id, s.stage_id, s.span_id, s.stage_name, s.stage_type, s.started_ns,
     s.stage_type || '.' || m.key AS metric_name, CAST(m.value AS double precision) AS x
 FROM stage_event AS s, {each_metric}
 WHERE s.run_id = :run_id AND m.value IS NOT NULL
 AND s.stage_id = :stage_id -- if stage_id
+AND (s.started_ns >= :after_ns OR s.started_ns IS NULL) -- if after_ns
+AND s.started_ns <= :until_ns -- if until_ns
 AND s.stage_type IN (SELECT value FROM {list(types)} AS t) -- if types
 UNION ALL
 SELECT s.trace_id, s.stage_id, s.span_id, s.stage_name, s.stage_type, s.started_ns,
@@ -162,6 +172,8 @@ SELECT s.trace_id, s.stage_id, s.span_id, s.stage_name, s.stage_type, s.started_
 FROM stage_event AS s
 WHERE s.run_id = :run_id AND s.duration_ms IS NOT NULL AND NOT s.derived
 AND s.stage_id = :stage_id -- if stage_id
+AND (s.started_ns >= :after_ns OR s.started_ns IS NULL) -- if after_ns
+AND s.started_ns <= :until_ns -- if until_ns
 AND s.stage_type IN (SELECT value FROM {list(types)} AS t) -- if types
 
 -- name: passed
