@@ -25,8 +25,14 @@ demo: .venv/.runtime ## run a traced RAG application against a server and print 
 serve: .venv/.runtime ## start the server on the default ports, on evalvault.db in this folder
 	@$(PY) -m evalvault_otel serve $(ARGS)
 
+# Three at a time, and then what measures time or wants the whole machine. A choice of tests runs as it is asked for.
 test: .venv/.dev ## run all tests; make test ARGS="-k store -x" runs some
+ifeq ($(strip $(ARGS)),)
+	$(PY) -m pytest -m "not alone" --numprocesses 3 --dist loadfile
+	$(PY) -m pytest -m alone
+else
 	$(PY) -m pytest $(ARGS)
+endif
 
 clients: .venv/.dev ## build or install the programs of others that tests run, once (needs go, npm, network)
 	@$(PY) -m tests.support.tools $(ARGS)

@@ -16,6 +16,40 @@ from tests.support.postgres import Postgres, PostgresMissing, running_postgres
 from tests.support.require import require
 from tests.support.server import Server, running_server
 
+# Tests that say how long something may take, or that need the machine for themselves: they run one after the other
+# when the others are done (marker `alone`). Folders and files.
+_ALONE = (
+    "faults",
+    "assembly/test_growth.py",
+    "clients/test_collector_faults.py",
+    "ingest/test_ingestor.py",
+    "ingest/test_spool_replay.py",
+    "sdk/test_agent.py",
+    "sdk/test_exporter.py",
+    "sdk/test_processes.py",
+    "sdk/test_processor.py",
+    "sdk/test_public.py",
+    "sdk/test_tracer.py",
+    "server/test_loop.py",
+    "server/test_serve.py",
+    "server/test_storage_away.py",
+    "store/test_reassemble.py",
+    "store/test_unavailable.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what has to run alone."""
+    alone = tuple(str(Path(__file__).parent / name) for name in _ALONE)
+    for item in items:
+        if str(item.path).startswith(alone):
+            item.add_marker(pytest.mark.alone)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: processes that share the tests must agree, and gzip writes the time."""
+    return argname if isinstance(val, bytes) else None
+
 
 @pytest.fixture(scope="session")
 def postgres_or_reason() -> Iterator[Postgres | str]:
