@@ -8,7 +8,7 @@ $(shell [ "$$(cat .venv/.place 2>/dev/null)" = "$$(pwd -P)" ] || rm -f .venv/.ru
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo serve test clients interop interop-record lint registry fuzz bench clean
+.PHONY: help install install-dev demo example-ops serve test clients interop interop-record lint registry fuzz bench clean
 FUZZ_SECONDS ?= 600
 
 help: ## this list
@@ -21,6 +21,9 @@ install-dev: .venv/.dev ## the same, and what tests, checks and benchmarks need
 
 demo: .venv/.runtime ## run a traced RAG application against a server and print its debug report
 	@$(PY) -m evalvault_otel demo $(ARGS)
+
+example-ops: .venv/.runtime ## ask 20 questions about stored traces, in five stages with versioned assets, and check what was stored
+	@$(PY) examples/ops_orchestrator/ops.py $(ARGS)
 
 serve: .venv/.runtime ## start the server on the default ports, on evalvault.db in this folder
 	@$(PY) -m evalvault_otel serve $(ARGS)

@@ -290,5 +290,5 @@ def test_what_a_span_without_a_stage_says_counts_for_the_run_of_its_stage_or_tra
     )
 
     assert [part.run_id for part in made.runs] == ["outer"]
-    assert {item.run_id for item in (*made.asset_uses, *made.findings)} == {"outer"}
+    assert {item.run_id for item in made.asset_uses} == {item.run_id for item in made.findings} == {"outer"}
     assert {item.code for item in made.findings} == {"run_conflict", "missing_parent"}

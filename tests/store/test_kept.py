@@ -98,7 +98,9 @@ def test_a_store_that_was_asked_before_answers_as_one_that_was_not(
 
 def test_the_same_question_is_read_once_until_the_run_changes() -> None:
     kept, reads = KeptAnswers(), count()
-    ask = lambda change: kept.rows("question", change, lambda: [{"n": next(reads)}])[0]["n"]  # noqa: E731 - three calls
+
+    def ask(change: int) -> int:
+        return int(kept.rows("question", change, lambda: [{"n": next(reads)}])[0]["n"])
 
     assert [ask(1), ask(1), ask(2), ask(2), ask(1)] == [0, 0, 1, 1, 2]
 

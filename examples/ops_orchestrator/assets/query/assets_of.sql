@@ -1,0 +1,7 @@
+name: assets_of
+version: 1
+---
+SELECT DISTINCT a.kind, a.name, a.version
+FROM v_asset_use AS a JOIN v_stage AS s ON s.trace_id = a.trace_id AND s.stage_id = a.stage_id
+WHERE a.run_id = :run AND s.stage_type = :stage
+ORDER BY a.kind, a.name, a.version

@@ -1,0 +1,6 @@
+name: slow_traces
+version: 1
+---
+SELECT trace_id, (finished_ns - started_ns) / 1000000.0 AS ms FROM run_trace
+WHERE run_id = :run AND finished_ns - started_ns > CAST(:ms AS bigint) * 1000000
+ORDER BY ms DESC LIMIT 3

@@ -1,0 +1,4 @@
+name: waiting
+version: 1
+---
+SELECT count(*) AS waiting FROM trace WHERE dirty
