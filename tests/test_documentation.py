@@ -17,6 +17,7 @@ from evalvault_otel.ingest import Ingestor, IngestTelemetry
 from evalvault_otel.server.api import create_api
 from evalvault_otel.server.keys import Keys
 from evalvault_otel.server.receiver import Receiver
+from evalvault_otel.server.relevance_routes import add_relevance
 from evalvault_otel.server.stage_events import add_stage_events
 from evalvault_otel.settings import Settings
 from evalvault_otel.store import open_store
@@ -84,7 +85,9 @@ def test_api_page_lists_the_routes_that_exist(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "test.db"))
     api = create_api(store, CollectorRegistry())
     settings, telemetry = Settings(), IngestTelemetry(CollectorRegistry())
-    add_stage_events(api, Receiver(Ingestor(store, settings, telemetry), settings, telemetry, Keys()), settings)
+    receiver = Receiver(Ingestor(store, settings, telemetry), settings, telemetry, Keys())
+    add_stage_events(api, receiver, settings)
+    add_relevance(api, receiver, settings)
     store.close()
 
     assert listed == set(api.openapi()["paths"])

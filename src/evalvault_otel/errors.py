@@ -38,11 +38,15 @@ class TooLarge(InvalidInput):
 
 
 class InvalidStageEvent(InvalidInput):
-    """A StageEvent that cannot be one. `index` is its place among those that came with it, from 0."""
+    """A StageEvent that cannot be one. `index` is its place among those that came with it, from 0.
 
-    def __init__(self, message: str, index: int) -> None:
+    `kind` is the class of the error, in EvalVault's words: `missing_run_id`, `invalid_stage_type`, `other`, ….
+    """
+
+    def __init__(self, message: str, index: int, kind: str = "other") -> None:
         super().__init__(message)
         self.index = index
+        self.kind = kind
 
 
 class NotFound(EvalVaultError):

@@ -93,6 +93,10 @@ def test_all_commands_are_there() -> None:
         ("rules", "test"),
         ("runs",),
         ("serve",),
+        ("stage", "compute-metrics"),
+        ("stage", "ingest"),
+        ("stage", "list"),
+        ("stage", "report"),
         ("stage", "summary"),
         ("trace",),
     ]
@@ -117,6 +121,7 @@ OPTIONS = {"keys": "--file", "rules": "rules.yaml"}
     [
         *[("runs",), ("trace",), ("stage", "summary"), ("debug", "report"), ("import",), ("remap",)],
         *[("assets", "list"), ("assets", "show"), ("assets", "graph")],
+        *[("stage", "ingest"), ("stage", "list"), ("stage", "compute-metrics"), ("stage", "report")],
     ],
     ids=" ".join,
 )
@@ -245,6 +250,10 @@ looking = pytest.mark.parametrize("arguments", LOOKING, ids=lambda words: " ".jo
     "arguments, named",
     [
         (("stage", "summary", "no-run"), "no-run"),
+        (("stage", "list", "no-run"), "no-run"),
+        (("stage", "list", RUN, "--stage-type", "unheard"), RUN),
+        (("stage", "compute-metrics", "no-run"), "no-run"),
+        (("stage", "report", "no-run"), "no-run"),
         (("debug", "report", "no-run"), "no-run"),
         (("trace", "f" * 32), "f" * 32),
     ],

@@ -5,11 +5,23 @@ vocabulary: the words of the registry, `custom.<name>`, or any other lower-case 
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 
+from ..model import SpanEvent, Value
 from .coercions import COERCIONS
-from .names import ASSET_EVENT_ALIAS, ASSET_USED_EVENT, ASSETS, FILLS, RUN_ID, STAGE_TYPE, STAGE_TYPE_VALUES
+from .names import (
+    ASSET_EVENT_ALIAS,
+    ASSET_USED_EVENT,
+    ASSETS,
+    FILLS,
+    RELEVANCE_EVENT,
+    RETRIEVAL_RELEVANT_DOC_IDS,
+    RUN_ID,
+    STAGE_TYPE,
+    STAGE_TYPE_VALUES,
+)
 from .rules import Dialect, Part, Rule, Typing
 
 __all__ = ["ASSETS", "ASSET_EVENTS", "DIALECT", "RUN_ID", "STAGE_TYPE", "nearest_type", "stage_type"]
@@ -46,8 +58,17 @@ def nearest_type(word: str) -> str | None:
     return next(iter(get_close_matches(word, STAGE_TYPE_VALUES, 1, _ALIKE)), None)
 
 
+def _judged(events: Sequence[SpanEvent]) -> Mapping[str, Value]:
+    """Which documents are relevant, said after the fact: the last judgement counts."""
+    said = [event.attributes.get(RETRIEVAL_RELEVANT_DOC_IDS) for event in events if event.name == RELEVANCE_EVENT]
+    last = next((ids for ids in reversed(said) if ids is not None), None)
+    return {} if last is None else {RETRIEVAL_RELEVANT_DOC_IDS: last}
+
+
 DIALECT: Dialect = Dialect(
     name="evalvault",
+    of_events=_judged,
+    event_names=frozenset({RELEVANCE_EVENT}),
     typings=(Typing(STAGE_TYPE, parse=stage_type),),
     rules=tuple(Rule(key, name, COERCIONS[read], Part(part)) for key, part, name, read in FILLS),
 )

@@ -163,6 +163,8 @@ ASSET_USED_EVENT: Final = "evalvault.asset.used"
 """An asset was used, in a version."""
 ASSET_EVENT_ALIAS: Final = "evalvault.asset"
 """An older name of `evalvault.asset.used`."""
+RELEVANCE_EVENT: Final = "evalvault.relevance"
+"""Somebody judged afterwards which documents are relevant."""
 
 # Values of enumerations, in the order of the registry.
 STAGE_TYPE_VALUES: Final = (

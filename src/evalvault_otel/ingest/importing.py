@@ -111,6 +111,21 @@ class Importer:
                     break
         yield from self._answered(0)
 
+    def store_decoded(self, file: str, line: int, decoded: Decoded, size: int) -> Iterator[Refused]:
+        """Store what is decoded already, of `size` bytes; what is refused of it, or of what came before, once known.
+
+        Raises:
+            Unavailable: as `add`.
+        """
+        self._ingestor.wait_for_room(_PATIENCE_S)
+        decoded = replace(decoded, transport=TRANSPORT, peer=f"{file}:{line}")
+        self._waiting.append((file, line, self._ingestor.submit(decoded, size)))
+        yield from self._answered(_MOST_IN_FLIGHT)
+
+    def finished(self) -> Iterator[Refused]:
+        """Wait until all that was added is committed; what is refused of it."""
+        yield from self._answered(0)
+
     def _add(self, file: str, document: Document, decoded: Decoded) -> None:
         """Submit what is in a document."""
         if not (decoded.spans or decoded.logs or decoded.rejects):

@@ -20,6 +20,7 @@ from .loop import EventLoop
 from .otlp_grpc import GrpcServer
 from .otlp_http import create_otlp_http
 from .receiver import Receiver
+from .relevance_routes import add_relevance
 from .stage_events import add_stage_events
 from .tls import Tls
 from .web import WebServer
@@ -53,6 +54,7 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
     receiver = Receiver(ingestor, settings, telemetry, keys)
     api = create_api(store, figures or registry, keys, mapping.conventions, mapping.options, settings.expected_kinds)
     add_stage_events(api, receiver, settings)
+    add_relevance(api, receiver, settings)
     loop = EventLoop()
     try:
         frontend = loop.run(_bind(settings, receiver, api, tls, reuse_port=reuse_port))

@@ -40,7 +40,26 @@ _SCOPE: Final[Scope] = identity.scope("evalvault_otel.stage_events", "", {}, 0, 
 
 
 class _Wrong(Exception):
-    """What is wrong with one event."""
+    """What is wrong with one event, and with which field of it."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+# Classes of errors by the field that is wrong.
+_KINDS: Final = {
+    "run_id": "missing_run_id",
+    "stage_type": "invalid_stage_type",
+    "attributes": "invalid_attributes",
+    "metadata": "invalid_metadata",
+    "attempt": "invalid_attempt",
+    "duration_ms": "invalid_duration",
+    "started_at": "invalid_datetime",
+    "finished_at": "invalid_datetime",
+    "input_ref": "invalid_payload_ref",
+    "output_ref": "invalid_payload_ref",
+}
 
 
 def decode(data: bytes) -> Decoded:
@@ -51,7 +70,7 @@ def decode(data: bytes) -> Decoded:
         InvalidStageEvent: an event is wrong; the error says which and why.
     """
     now_ns = time.time_ns()
-    return Decoded([_span(event, index, now_ns) for index, event in enumerate(events_of(data))], [])
+    return Decoded([span_of(event, index, now_ns) for index, event in enumerate(events_of(data))], [])
 
 
 def events_of(data: bytes) -> list[Any]:
@@ -90,11 +109,16 @@ def stage_id_of(event: Mapping[str, Any]) -> str:
 _SORTED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
-def _span(event: Any, index: int, now_ns: int) -> Span:
+def span_of(event: Any, index: int, now_ns: int) -> Span:
+    """The span of one event; `now_ns` is when it ended, where it does not say.
+
+    Raises:
+        InvalidStageEvent: it is wrong.
+    """
     try:
         return _made(event, now_ns)
     except _Wrong as exc:
-        raise InvalidStageEvent(str(exc), index) from exc
+        raise InvalidStageEvent(str(exc), index, _KINDS.get(exc.field, "other")) from exc
 
 
 def _made(event: Any, now_ns: int) -> Span:
@@ -160,7 +184,7 @@ def _identity(event: Mapping[str, Any], *said: str | None) -> dict[str, Any]:
 def _required(event: Mapping[str, Any], name: str) -> str:
     said = _optional(event, name)
     if not said:
-        raise _Wrong(f"{name} is required")
+        raise _Wrong(f"{name} is required", name)
     return said
 
 
@@ -169,7 +193,7 @@ def _optional(event: Mapping[str, Any], name: str) -> str | None:
     if said is None:
         return None
     if not isinstance(said, str) or len(said) > _MAX_ID:
-        raise _Wrong(f"{name} must be text of at most {_MAX_ID} characters")
+        raise _Wrong(f"{name} must be text of at most {_MAX_ID} characters", name)
     return said.strip() or None
 
 
@@ -178,7 +202,7 @@ def _object(event: Mapping[str, Any], name: str) -> dict[str, Any]:
     if said is None:
         return {}
     if not isinstance(said, dict):
-        raise _Wrong(f"{name} must be an object")
+        raise _Wrong(f"{name} must be an object", name)
     return said
 
 
@@ -186,7 +210,7 @@ def _attempt(said: Any) -> int:
     if said is None:
         return 1
     if isinstance(said, bool) or not isinstance(said, int) or said < 1:
-        raise _Wrong("attempt must be an integer of at least 1")
+        raise _Wrong("attempt must be an integer of at least 1", "attempt")
     return said
 
 
@@ -195,7 +219,7 @@ def _ref(event: Mapping[str, Any], name: str) -> str | None:
     if not said:
         return None
     if not (isinstance(said.get("store"), str) and isinstance(said.get("id"), str)):
-        raise _Wrong(f"{name} needs store and id")
+        raise _Wrong(f"{name} needs store and id", name)
     return f"{said['store']}://{said['id']}"
 
 
@@ -204,7 +228,7 @@ def _times(event: Mapping[str, Any], now_ns: int) -> tuple[int, int]:
     start, end, length = _time(event, "started_at"), _time(event, "finished_at"), _duration(event.get("duration_ms"))
     if start is not None and end is not None:
         if end < start:
-            raise _Wrong("finished_at is before started_at")
+            raise _Wrong("finished_at is before started_at", "finished_at")
         return start, start + length if end == start else end
     if start is not None:
         return start, start + length
@@ -216,7 +240,7 @@ def _duration(said: Any) -> int:
     if said is None:
         return 0
     if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said < math.inf:
-        raise _Wrong("duration_ms must be a number of milliseconds, not below 0")
+        raise _Wrong("duration_ms must be a number of milliseconds, not below 0", "duration_ms")
     return round(said * 1_000_000)
 
 
@@ -227,12 +251,12 @@ def _time(event: Mapping[str, Any], name: str) -> int | None:
     try:
         moment = datetime.fromisoformat(said)
     except (TypeError, ValueError) as exc:
-        raise _Wrong(f"{name} must be a time such as 2026-01-31T12:00:00Z") from exc
+        raise _Wrong(f"{name} must be a time such as 2026-01-31T12:00:00Z", name) from exc
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     nanoseconds = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
     if nanoseconds < 0:
-        raise _Wrong(f"{name} is before 1970")
+        raise _Wrong(f"{name} is before 1970", name)
     return nanoseconds
 
 
