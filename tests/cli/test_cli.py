@@ -75,6 +75,7 @@ def test_all_commands_are_there() -> None:
         ("assets", "graph"),
         ("assets", "list"),
         ("assets", "show"),
+        ("compare",),
         ("db", "check"),
         ("db", "migrate"),
         ("db", "prune"),
@@ -121,7 +122,7 @@ OPTIONS = {"keys": "--file", "rules": "rules.yaml"}
     [
         *[("runs",), ("trace",), ("stage", "summary"), ("debug", "report"), ("import",), ("remap",)],
         *[("assets", "list"), ("assets", "show"), ("assets", "graph")],
-        *[("stage", "ingest"), ("stage", "list"), ("stage", "compute-metrics"), ("stage", "report")],
+        *[("compare",), ("stage", "ingest"), ("stage", "list"), ("stage", "compute-metrics"), ("stage", "report")],
     ],
     ids=" ".join,
 )
@@ -254,6 +255,7 @@ looking = pytest.mark.parametrize("arguments", LOOKING, ids=lambda words: " ".jo
         (("stage", "list", RUN, "--stage-type", "unheard"), RUN),
         (("stage", "compute-metrics", "no-run"), "no-run"),
         (("stage", "report", "no-run"), "no-run"),
+        (("compare", RUN, "no-run"), "no-run"),
         (("debug", "report", "no-run"), "no-run"),
         (("trace", "f" * 32), "f" * 32),
     ],

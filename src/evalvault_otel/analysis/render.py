@@ -25,11 +25,12 @@ def to_json(report: Any) -> bytes:
 
 def to_markdown(report: DebugReport) -> str:
     """The report as Markdown. Text from outside is escaped: it can neither break a table nor become HTML."""
-    return _environment().get_template("report.md.j2").render(report=report)
+    return environment().get_template("report.md.j2").render(report=report)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of this package with the filters that escape."""
     environment = Environment(  # noqa: S701 - Markdown, not HTML: the filters below escape
         loader=PackageLoader(__package__ or __name__),
         undefined=StrictUndefined,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import assets, db, debug, demo, doctor, keys, look, move, rejects, remap, rules, serve, stage
+from . import assets, compare, db, debug, demo, doctor, keys, look, move, rejects, remap, rules, serve, stage
 
 app = typer.Typer(
     name="evalvault-otel",
@@ -26,6 +26,7 @@ app.add_typer(debug.app, rich_help_panel="Look")
 app.add_typer(stage.app, rich_help_panel="Look")
 app.add_typer(assets.app, rich_help_panel="Look")
 app.add_typer(rejects.app, rich_help_panel="Look")
+app.command("compare", rich_help_panel="Look")(compare.compare)
 app.command("doctor", rich_help_panel="Look after")(doctor.doctor)
 app.command("remap", rich_help_panel="Look after")(remap.remap)
 app.add_typer(rules.app, rich_help_panel="Look after")

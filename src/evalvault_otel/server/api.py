@@ -23,6 +23,7 @@ from .api_errors import RESPONSES, answer_errors
 from .api_models import Health, Index
 from .api_routes import StoreOf, router
 from .asset_routes import router as asset_router
+from .compare_routes import router as compare_router
 from .keys import Keys, Scope, presented_key
 
 _LINKS: Final = {
@@ -76,6 +77,7 @@ def create_api(  # noqa: PLR0913, PLR0917 - all that the API knows, in one place
     guarded = APIRouter(dependencies=[Depends(_may_read)])
     # Before the others: the path of a run takes whatever follows.
     guarded.include_router(asset_router)
+    guarded.include_router(compare_router)
     guarded.include_router(router)
     guarded.add_api_route(
         "/metrics", metrics, response_class=Response, summary="Figures for Prometheus", tags=["health"]

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..model import AssetUse, Finding, StageEvent, StageLink
 from .asset_reads import AssetQueries
+from .comparing import Comparing
 from .diagnosis import Diagnosis
 from .records import (
     AssetVersion,
@@ -38,7 +39,7 @@ from .records import (
 )
 
 
-class Queries(Diagnosis, AssetQueries, Protocol):
+class Queries(Diagnosis, Comparing, AssetQueries, Protocol):
     """The reading half of a store."""
 
     def runs(self, wanted: RunFilter, limit: int, cursor: str | None = None) -> Page[Run]:
