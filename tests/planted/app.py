@@ -202,7 +202,9 @@ def _span(step: Step, trace_id: str, ids: dict[str, str], start: float, end: flo
         trace_id=trace_id,
         span_id=ids[step.name],
         parent_span_id=ids.get(parent, parent if parent.isalnum() and len(parent) == 16 else ""),  # noqa: PLR2004 - hex
-        name=step.name.rstrip("0123456789") if step.stage_type else {"root": "POST /ask"}.get(step.name, "POST /search"),
+        name=step.name.rstrip("0123456789")
+        if step.stage_type
+        else {"root": "POST /ask"}.get(step.name, "POST /search"),
         kind=step.kind,
         start_ns=begin,
         end_ns=finish,

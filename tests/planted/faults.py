@@ -56,7 +56,9 @@ def _prompt_drops_citations(request: Request) -> None:
 def _timeout_storm(request: Request) -> None:
     if 0.4 < request.progress < 0.6:
         request.steps["retrieval"].ms = 5_000
-        request.fails("retrieval", "TimeoutError", f"search index did not answer within 5.0 s (request {request.number})")
+        request.fails(
+            "retrieval", "TimeoutError", f"search index did not answer within 5.0 s (request {request.number})"
+        )
 
 
 def _duplicates(request: Request) -> None:
@@ -94,9 +96,9 @@ def _parent_circle(request: Request) -> None:
 
 def _late_child(request: Request) -> None:
     """The context of the search is never detached: the answer hangs under a search that has long ended."""
-    request.steps["output"].parent = "search"
+    request.steps["output"].parent = "query_rewrite"
     steps = request.steps
-    gap = steps["safety_check"].ms
+    gap = steps["safety_check"].ms + 300
     steps["output"].shift_ms = gap + steps["search"].ms
 
 
@@ -107,7 +109,9 @@ def _retry_loop(request: Request) -> None:
     validation, output = steps.pop("answer_validation"), steps.pop("output")
     for n in range(request.rng.randint(6, 9)):
         steps[f"answer_validation{n}"] = replace(
-            validation, name=f"answer_validation{n}", attributes={**validation.attributes, "evalvault.validation.passed": False}
+            validation,
+            name=f"answer_validation{n}",
+            attributes={**validation.attributes, "evalvault.validation.passed": False},
         )
         steps[f"query_rewrite{n}"] = replace(steps["query_rewrite"], name=f"query_rewrite{n}")
     steps |= {"output": output, "answer_validation": validation}

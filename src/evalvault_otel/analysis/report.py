@@ -7,6 +7,7 @@ every database agrees on.
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from ..store.reads import Queries
@@ -14,10 +15,12 @@ from ..store.records import ErrorGroup, FindingCode, OddRetrieval, Place, Run
 from .asset_changes import assets
 from .bottlenecks import bottlenecks, slowest_traces
 from .completeness import DEFAULT_EXPECTED, Expected
+from .drift import drifts
 from .failing import failing_metrics, recommendations
 from .figures import iso, rounded, share
 from .finding_meanings import meaning_of
 from .playbook import Playbook, load_playbook
+from .repeats import LEAST, LEAST_FAILURES, repeats
 from .report_model import (
     AssetsPart,
     DebugReport,
@@ -25,6 +28,7 @@ from .report_model import (
     EvidencePart,
     Example,
     OddRetrievalPart,
+    Problem,
     RetrievalPart,
     RunPart,
     SlowTracePart,
@@ -54,7 +58,8 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
         NotFound: there is no such run.
     """
     options = options or ReportOptions()
-    run = _run(store.run(run_id))
+    known = store.run(run_id)
+    run = _run(known)
     n = options.examples
     # The parts are independent of each other: two at a time halve the wait for a database that has two cores.
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="report") as pool:
@@ -67,9 +72,15 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
         errors = pool.submit(store.error_groups, run_id, _MOST_ERROR_GROUPS, n)
         findings = pool.submit(store.finding_codes, run_id, n)
         slowest = pool.submit(slowest_traces, store, run_id, n)
+        checks = pool.submit(store.checks, run_id, n)
+        windows = pool.submit(store.windows, run_id, known.first_ns, known.last_ns)
+        loops = pool.submit(store.loops, run_id, LEAST, LEAST_FAILURES)
+        late = pool.submit(store.late_children, run_id, n)
     summary = summary_of(run_id, types.result(), missing.result())
     facts = Facts(
         run=run,
+        first_ns=known.first_ns,
+        last_ns=known.last_ns,
         errors=[_error(group) for group in errors.result()],
         bottlenecks=slow.result(),
         failing=failing.result(),
@@ -78,14 +89,23 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
         path_shares=path_shares(types.result()),
         missing=summary.missing,
         evidence=[_evidence(code) for code in findings.result()],
+        checks=checks.result(),
+        drifts=drifts(windows.result()),
+        repeats=repeats(loops.result(), n),
+        late_children=late.result(),
     )
-    return _assembled(facts, summary, slowest.result(), used.result(), options.playbook)
+    found = problems(facts, partial(store.segments, run_id))
+    return _assembled(facts, found, summary, slowest.result(), used.result(), options.playbook)
 
 
 def _assembled(
-    facts: Facts, summary: Summary, slowest: list[SlowTracePart], used: AssetsPart, playbook: Playbook
+    facts: Facts,
+    found: list[Problem],
+    summary: Summary,
+    slowest: list[SlowTracePart],
+    used: AssetsPart,
+    playbook: Playbook,
 ) -> DebugReport:
-    found = problems(facts)
     return DebugReport(
         run=facts.run,
         verdict=verdict(facts.run, found),

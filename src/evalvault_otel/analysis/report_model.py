@@ -44,8 +44,8 @@ class RunPart:
 class Problem:
     """Something found, said in a sentence. `impact` (0 to 1) is the part of the run it harmed, weighed by how much.
 
-    `kind` is `error`, `slow`, `metric`, `empty_retrieval`, `citation`, `asset_change`, `missing_stage` or
-    `evidence_lost`.
+    `kind` is `error`, `repeats`, `empty_answer`, `empty_retrieval`, `duplicates`, `citation`, `blocked`, `invalid`,
+    `slow`, `drift`, `asset_change`, `metric`, `missing_stage`, `late_child` or `evidence_lost`.
     """
 
     kind: str
@@ -76,6 +76,7 @@ class Bottleneck:
     slow_count: int
     slow_excess_ms: float
     slow_share: float
+    slow_above_ms: float
     examples: list[Example]
 
 

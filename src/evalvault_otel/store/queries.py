@@ -41,6 +41,7 @@ from .records import (
     VersionUse,
     WorstScore,
 )
+from .symptoms import SqlSymptomQueries
 
 __all__ = ["Queries", "SqlQueries"]
 
@@ -52,7 +53,7 @@ _MAX_ID: Final = 2**63 - 1
 _REJECT_HEAD: Final = 512
 
 
-class SqlQueries(SqlDiagnosis, SqlAssetQueries):
+class SqlQueries(SqlDiagnosis, SqlAssetQueries, SqlSymptomQueries):
     """`Queries` for a database that gives `dialect` and `_fetch`. See `Queries` for what each method promises."""
 
     dialect: str
