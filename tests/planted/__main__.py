@@ -1,10 +1,11 @@
-"""`python -m tests.planted`: what the report says of each planted run, one line each."""
+"""`python -m tests.planted`: judge every planted run and write docs/debug-faults.md."""
+
+import sys
 
 from .judging import all_judged
+from .table import PAGE, page
 
 if __name__ == "__main__":
-    planted, healthy = all_judged()
-    for item in planted:
-        print(f"{item.rank} (+{item.others}) {item.name} #{item.seed}: {item.first}")
-    for item in healthy:
-        print(f"{item.others} {item.name}: {item.verdict}")
+    text = page(*all_judged())
+    PAGE.write_text(text)
+    sys.stdout.write(text)

@@ -26,7 +26,10 @@ _WORDS: Final = ("claim", "policy", "cover", "amount", "limit", "period", "damag
 
 @dataclass(slots=True)
 class Step:
-    """One span of a request. `ms` is what it takes itself; the steps below it come on top."""
+    """One span of a request. `ms` is what it takes itself; the steps below it come on top.
+
+    `hangs` is the step, or the span id, that the span names as its parent where this is not the one that called it.
+    """
 
     name: str
     stage_type: str | None
@@ -39,6 +42,7 @@ class Step:
     shift_ms: float = 0.0
     dropped: int = 0
     kind: int = 1
+    hangs: str = ""
 
 
 @dataclass(slots=True)
@@ -175,6 +179,9 @@ def _output(question: str, answer: str, cited: list[str], tokens_in: int, words:
     }
 
 
+_ROUTES: Final = {"root": "POST /ask", "search": "POST /search", "served": "POST /search"}
+
+
 def spans_of(request: Request) -> list[Span]:
     """The request as spans: steps of one parent run one after the other, each parent as long as what is below it."""
     trace_id = f"{request.rng.getrandbits(128):032x}"
@@ -197,11 +204,11 @@ def spans_of(request: Request) -> list[Span]:
 
 def _span(step: Step, trace_id: str, ids: dict[str, str], start: float, end: float) -> Span:
     begin, finish = (T0_NS + round((ms + step.shift_ms) * MS) for ms in (start, end))
-    parent = step.parent
+    above = step.hangs or step.parent
     return Span(
         trace_id=trace_id,
         span_id=ids[step.name],
-        parent_span_id=ids.get(parent, parent if parent.isalnum() and len(parent) == 16 else ""),  # noqa: PLR2004 - hex
+        parent_span_id=ids.get(above, step.hangs),
         name=step.name.rstrip("0123456789")
         if step.stage_type
         else {"root": "POST /ask"}.get(step.name, "POST /search"),

@@ -8,6 +8,7 @@ from typing import Final
 
 from evalvault_otel.analysis.report import debug_report
 from evalvault_otel.analysis.report_model import DebugReport
+from evalvault_otel.analysis.verdict import stands_out
 from evalvault_otel.assembly import assemble
 from evalvault_otel.ingest.grouping import group
 from evalvault_otel.model import Span
@@ -25,7 +26,11 @@ _LATER_NS: Final = 10**18
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a report made of a run. `rank` is the place of the planted fault among the findings, None if it is missing."""
+    """What a report made of a run.
+
+    `rank` is the place of the planted fault among the findings, None if it is missing; `others` counts other findings
+    that stand out.
+    """
 
     name: str
     seed: int
@@ -66,14 +71,18 @@ def judged(fault: Fault, seed: int, db: str | None = None) -> Verdict:
     report = _report(fault.plant, fault.traffic, seed, db)
     ranks = [rank for rank, problem in enumerate(report.findings, 1) if _names(fault, problem.kind, problem.headline)]
     first = report.findings[0].headline if report.findings else ""
-    return Verdict(fault.name, seed, ranks[0] if ranks else None, first, len(report.findings) - 1, report.verdict)
+    return Verdict(fault.name, seed, ranks[0] if ranks else None, first, _others(report, ranks[:1]), report.verdict)
 
 
 def judged_healthy(run: Healthy, db: str | None = None) -> Verdict:
     """What the report says of a run with nothing wrong."""
     report = _report(run.plant, run.traffic, run.seed, db)
     first = report.findings[0].headline if report.findings else ""
-    return Verdict(run.name, run.seed, None, first, len(report.findings), report.verdict)
+    return Verdict(run.name, run.seed, None, first, _others(report, []), report.verdict)
+
+
+def _others(report: DebugReport, ranks: list[int]) -> int:
+    return sum(stands_out(problem) for rank, problem in enumerate(report.findings, 1) if rank not in ranks)
 
 
 def _names(fault: Fault, kind: str, headline: str) -> bool:

@@ -17,6 +17,7 @@ _NOISE_MS: Final = 1.0
 _RARE_SIGMA: Final = 3.5
 # A tenth of a normal distribution is below its mean by this many deviations.
 _TENTH_SIGMA: Final = 1.2816
+_DIVIDED: Final = 5.0
 _ABOVE_TENTH: Final = 1.5
 # Of fewer stages nobody knows what is typical.
 _FEWEST_STAGES: Final = 8
@@ -47,12 +48,12 @@ def slow_bound(stats: StageTypeStats) -> tuple[float, float] | None:
 
     The bound follows the spread of the quicker half, which exceptions do not touch: where times differ by nature (a
     log-normal, as long answers give), a stage is slow beyond 3.5 of its deviations. Where the quickest tenth takes less
-    than a third of the median there are two kinds of stages, and the quick kind is what is typical.
+    than a fifth of the median there are two kinds of stages, and the quick kind is what is typical.
     """
     half, tenth = stats.self_p50_ms, stats.self_p10_ms
     if half is None or tenth is None or stats.timed < _FEWEST_STAGES:
         return None
-    divided = half > tenth * _SLOW_FACTOR and half > tenth + _NOISE_MS
+    divided = half > tenth * _DIVIDED and half > tenth + _NOISE_MS
     typical = tenth * _ABOVE_TENTH if divided else half
     sigma = math.log(half / tenth) / _TENTH_SIGMA if tenth > 0 and not divided else 0.0
     return typical, max(typical * _SLOW_FACTOR, typical * math.exp(_RARE_SIGMA * sigma), typical + _NOISE_MS)

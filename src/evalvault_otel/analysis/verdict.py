@@ -69,9 +69,7 @@ def _drafts(facts: Facts) -> list[Draft]:
     moved = {metric.metric_name for change in facts.changes for metric in change.moved}
     drifts = [drift for drift in facts.drifts if drift.metric_name not in moved]
     slower = {drift.stage_type for drift in drifts if drift.name == "latency_ms"}
-    told_of = moved | {drift.metric_name for drift in drifts}
-    if facts.retrieval.empty:  # said already, with the queries
-        told_of.add("retrieval.result_count")
+    told_of = moved | {drift.metric_name for drift in drifts} | _follows(facts)
     return [
         *failures.errors(facts.errors, facts.run, facts.repeats),
         *failures.repeated(facts.repeats, facts.run),
@@ -85,6 +83,14 @@ def _drafts(facts: Facts) -> list[Draft]:
         *times.drifting(drifts, facts.path_shares, facts.first_ns, facts.last_ns),
         *evidence.lost(facts.evidence, facts.run),
     ]
+
+
+def _follows(facts: Facts) -> set[str]:
+    """Metrics beyond a threshold because of what another finding says better."""
+    late = {f"{stage.stage_type}.latency_ms" for stage in facts.bottlenecks if times.is_sometimes_slow(stage)}
+    failed = {f"{group.stage_type}.latency_ms" for group in facts.errors}
+    empty = {"retrieval.result_count", "output.citation_count"} if facts.retrieval.empty else set()
+    return late | failed | empty
 
 
 def _located(draft: Draft, segments: Callable[[Symptom], list[Segment]]) -> Problem:

@@ -51,18 +51,18 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`count` of `of` stages of a type are `blocked`, `invalid` or an `empty_answer`."""
+    """`traces` of the `of` traces with stages of a type have one that is `blocked`, `invalid` or an `empty_answer`."""
 
     problem: str
     stage_type: str
-    count: int
+    traces: int
     of: int
     examples: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The scores of a metric in one of `WINDOWS` equal parts of the time of a run, from 0."""
+    """The scores of a metric in one of `WINDOWS` equal parts of the time of a run, from 0; one score per trace."""
 
     metric_name: str
     part: int
@@ -111,7 +111,7 @@ class SymptomQueries(Protocol):
     def windows(self, run_id: str, first_ns: int, last_ns: int) -> list[Window]:
         """Metrics of successful stages, latency, input tokens and cost included, in equal parts of a time.
 
-        By stage type, name and part; parts without a score are left out.
+        A trace counts with its average. By stage type, name and part; parts without a score are left out.
         """
 
     def loops(self, run_id: str, least: int, least_failures: int) -> list[Loop]:

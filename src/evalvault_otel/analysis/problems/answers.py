@@ -16,11 +16,11 @@ _CHECKS: Final = {
         "Open an example: did the model stop at once (finish reason, token limit, filter), or was the text lost after it?",
     ),
     "blocked": (
-        "{type} blocked {n} of {of}.",
+        "{type} blocked something in {n} of {of}.",
         "Read the violations of the examples: is the rule right, and right for these requests?",
     ),
     "invalid": (
-        "{type} rejected {n} of {of}.",
+        "{type} rejected something in {n} of {of}.",
         "Compare a rejected answer with the schema or rule it was held to.",
     ),
 }
@@ -77,8 +77,8 @@ def checks(found: Iterable[Check]) -> Iterable[Draft]:
     for check in found:
         headline, advice = _CHECKS[check.problem]
         shown = [Example(p.trace_id, p.span_id, p.stage_id, p.stage_name or "") for p in check.examples]
-        said = headline.format(type=quoted(check.stage_type), n=f"{check.count:,}", of=count(check.of, "call"))
-        harmed = impact(check.problem, share(check.count, check.of))
+        said = headline.format(type=quoted(check.stage_type), n=f"{check.traces:,}", of=count(check.of, "trace"))
+        harmed = impact(check.problem, share(check.traces, check.of))
         yield Draft(
             Problem(check.problem, check.stage_type, said, advice, harmed, shown),
             Symptom(check.stage_type, check.problem),

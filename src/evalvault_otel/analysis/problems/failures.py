@@ -1,6 +1,8 @@
 """Stages that failed, ran over and over, are not there, or hang where they cannot belong."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import groupby
 from typing import Final
 
 from ...store.symptoms import LateChildren, Symptom
@@ -12,6 +14,9 @@ from ..texts import first_line, quoted
 from .drafts import Draft, impact
 
 _FEWEST_LATE: Final = 2
+# So many failures within a quarter of the time of a run are a burst.
+_FEWEST_IN_BURST: Final = 3
+_BURST: Final = 0.25
 
 
 def errors(groups: Sequence[ErrorPart], run: RunPart, loops: Iterable[Repeat]) -> Iterable[Draft]:
@@ -25,7 +30,7 @@ def errors(groups: Sequence[ErrorPart], run: RunPart, loops: Iterable[Repeat]) -
                     kind="error",
                     subject=group.stage_type,
                     headline=f"{quoted(group.stage_type)} failed in {group.traces:,} of "
-                    f"{count(run.traces, 'trace')} with {first_line(group.error_type) or 'an error'}{said}.",
+                    f"{count(run.traces, 'trace')} with {first_line(group.error_type) or 'an error'}{said}{_burst(group, run)}.",
                     advice="Open the examples: the exception event of the span has the stack trace.",
                     impact=impact("error", share(group.traces, run.traces)),
                     examples=group.examples,
@@ -34,27 +39,49 @@ def errors(groups: Sequence[ErrorPart], run: RunPart, loops: Iterable[Repeat]) -
             )
 
 
+def _burst(group: ErrorPart, run: RunPart) -> str:
+    """When, if all failures lie in a small part of the time of the run."""
+    if group.count < _FEWEST_IN_BURST or group.first_seen is None or group.last_seen is None:
+        return ""
+    first, last = group.first_seen, group.last_seen
+    begin, end, start, stop = map(datetime.fromisoformat, (first, last, run.started_at, run.finished_at))
+    if end - begin > (stop - start) * _BURST:
+        return ""
+    return f", all between {first[:19]}Z and {last[11:19] if last[:10] == first[:10] else last[:19]}Z"
+
+
 def repeated(loops: Sequence[Repeat], run: RunPart) -> Iterable[Draft]:
-    """One draft for all steps that are part of loops in as many traces; failing ones name their error."""
-    for loop in sorted(loops, key=lambda loop: (-loop.traces, -loop.stages, loop.stage_type, loop.name))[:3]:
-        label = quoted(loop.stage_type) + (
-            f" {quoted(loop.name)}" if loop.name and loop.name != loop.stage_type else ""
-        )
-        where = f"in {loop.traces:,} of {count(run.traces, 'trace')}"
-        said = f": {first_line(loop.error_message)}" if loop.error_message else ""
-        why = f" each time failing with {loop.error_type or 'an error'}{said}" if loop.failing else ""
-        usual = "" if loop.failing else f" where {number(loop.usual)} is usual"
+    """One draft per failing step; one for all others that ran over and over in as many traces: they are one loop."""
+    by_loop = sorted(loops, key=_loop)
+    for _, members in groupby(by_loop, key=_loop):
+        steps = sorted(members, key=lambda loop: (-loop.stages, loop.stage_type, loop.name))
+        worst = steps[0]
         yield Draft(
             Problem(
                 kind="repeats",
-                subject=loop.stage_type,
-                headline=f"{label} ran over and over {where}, up to {loop.most:,} times{usual}"
-                f"{',' if why else ''}{why}.",
+                subject=worst.stage_type,
+                headline=f"{' and '.join(map(_label, steps[:3]))} ran over and over in {worst.traces:,} of "
+                f"{count(run.traces, 'trace')}, up to {worst.most:,} times{_why(worst)}.",
                 advice="What ends the loop? Give it a bound, a growing pause, and a way out that says that it gave up.",
-                impact=impact("repeats", share(loop.traces, run.traces)),
-                examples=loop.examples,
+                impact=impact("repeats", share(worst.traces, run.traces)),
+                examples=worst.examples,
             )
         )
+
+
+def _loop(loop: Repeat) -> tuple[int, str, str]:
+    return (-loop.traces, loop.stage_type, loop.name) if loop.failing else (-loop.traces, "", "")
+
+
+def _label(loop: Repeat) -> str:
+    return quoted(loop.stage_type) + (f" {quoted(loop.name)}" if loop.name not in {"", loop.stage_type} else "")
+
+
+def _why(loop: Repeat) -> str:
+    if not loop.failing:
+        return f" where {number(loop.usual)} is usual"
+    said = f": {first_line(loop.error_message)}" if loop.error_message else ""
+    return f", failing with {first_line(loop.error_type) or 'an error'}{said}"
 
 
 def missing(found: Iterable[Missing], run: RunPart) -> Iterable[Draft]:

@@ -16,6 +16,8 @@ from .drafts import Draft, impact
 _DOMINATES: Final = 0.5
 # Exceptions that cost less than this part of the time are in the table of bottlenecks, not among the findings.
 _NOTICED: Final = 0.01
+# One or two exceptions may be chance.
+_ENOUGH: Final = 3
 # A stage that is slow as a rule harms less than one that is slow against the rule.
 _USUAL: Final = 0.02
 _NAMES: Final = {"tokens_in": "input tokens", "cost_total": "cost"}
@@ -25,10 +27,15 @@ _WATCHED_HARM: Final = 0.5
 def slow(found: Iterable[Bottleneck], drifting: Collection[str]) -> Iterable[Draft]:
     """Stages that are slow now and then, and the one that traces wait for most; not those that drift."""
     for stage in found:
-        if stage.slow_share >= _NOTICED and stage.stage_type not in drifting:
+        if is_sometimes_slow(stage) and stage.stage_type not in drifting:
             yield Draft(_sometimes(stage), Symptom(stage.stage_type, above_ms=stage.slow_above_ms))
         elif stage.critical_path_share >= _DOMINATES:
             yield Draft(_dominating(stage))
+
+
+def is_sometimes_slow(stage: Bottleneck) -> bool:
+    """Whether exceptions cost enough time to be a finding."""
+    return stage.slow_share >= _NOTICED
 
 
 def _sometimes(stage: Bottleneck) -> Problem:
@@ -39,7 +46,7 @@ def _sometimes(stage: Bottleneck) -> Problem:
         f"than {duration(stage.slow_above_ms)}, where {duration(stage.typical_self_ms)} is usual, in all "
         f"{duration(stage.slow_excess_ms)} longer ({percent(stage.slow_share)} of all time spent).",
         advice="Compare a slow span with a usual one: a cold cache, a retry, a shared resource, a larger input?",
-        impact=impact("slow", stage.slow_share),
+        impact=impact("slow", stage.slow_share * min(stage.slow_count / _ENOUGH, 1.0)),
         examples=stage.examples,
     )
 
@@ -59,9 +66,17 @@ def _dominating(stage: Bottleneck) -> Problem:
 def drifting(found: Iterable[Drift], path_shares: Mapping[str, float], first_ns: int, last_ns: int) -> Iterable[Draft]:
     """One draft per stage type of which something became another."""
     for stage_type, members in groupby(found, key=lambda drift: drift.stage_type):
-        moved = sorted(members, key=lambda drift: (-_harm(drift, path_shares), drift.metric_name))
+        moved = _told(list(members), path_shares)
         begin = first_ns + moved[0].part * ((last_ns - first_ns) // WINDOWS + 1)
         yield Draft(_drifted(stage_type, moved, begin, path_shares), Symptom(stage_type, from_ns=begin))
+
+
+def _told(moved: Sequence[Drift], path_shares: Mapping[str, float]) -> list[Drift]:
+    """What moved, its causes first: more input is dearer and makes the ratio of tokens another."""
+    named = {drift.name for drift in moved}
+    kept = [drift for drift in moved if not (drift.name == "token_ratio" and "tokens_in" in named)]
+    order = {"tokens_in": 0, "cost_total": 1}
+    return sorted(kept, key=lambda drift: (order.get(drift.name, 2), -_harm(drift, path_shares), drift.metric_name))
 
 
 def _harm(drift: Drift, path_shares: Mapping[str, float]) -> float:

@@ -76,7 +76,11 @@ WITH seen AS (
     WHERE run_id = :run_id AND stage_type IN ('output', 'safety_check', 'answer_validation') AND NOT ({failed()})
     AND status <> 'skipped'
 ),
-counted AS (SELECT stage_type, count(*) AS of_all, count(problem) AS count FROM seen GROUP BY stage_type),
+counted AS (
+    SELECT stage_type, count(DISTINCT trace_id) AS of_all,
+        count(DISTINCT CASE WHEN problem IS NOT NULL THEN trace_id END) AS count
+    FROM seen GROUP BY stage_type
+),
 numbered AS (
     SELECT seen.*, row_number() OVER (PARTITION BY stage_type ORDER BY trace_id, stage_id) AS place
     FROM seen WHERE problem IS NOT NULL
@@ -89,16 +93,17 @@ ORDER BY n.problem, n.place
 -- name: window
 -- The first stages of one of the parts of a run.
 SELECT * FROM (
-    SELECT $1 AS part, s.stage_type, s.started_ns, s.metrics, s.duration_ms, s.tokens_in, s.cost_total
+    SELECT $1 AS part, s.trace_id, s.stage_type, s.started_ns, s.metrics, s.duration_ms, s.tokens_in, s.cost_total
     FROM stage_event AS s
-    WHERE s.run_id = :run_id AND s.started_ns >= :first_ns + $1 * :step_ns
-    AND s.started_ns < :first_ns + ($1 + 1) * :step_ns
+    WHERE s.run_id = :run_id AND s.started_ns >= :first_ns + $1 * CAST(:step_ns AS bigint)
+    AND s.started_ns < :first_ns + ($1 + 1) * CAST(:step_ns AS bigint)
     AND s.status = 'success' AND NOT s.derived
     ORDER BY s.started_ns, s.trace_id, s.stage_id
     LIMIT :most
 ) AS window_$1
 
 -- name: windows
+-- One score per trace and part: stages of one trace are alike, and a loop would count for many.
 WITH s AS MATERIALIZED (
     {window(0)}
     UNION ALL
@@ -117,14 +122,17 @@ WITH s AS MATERIALIZED (
     {window(7)}
 ),
 scored AS (
-    SELECT s.part, s.stage_type, m.key AS name, CAST(m.value AS double precision) AS x
+    SELECT s.part, s.trace_id, s.stage_type, m.key AS name, CAST(m.value AS double precision) AS x
     FROM s, {each_metric} WHERE m.value IS NOT NULL
-    UNION ALL SELECT s.part, s.stage_type, 'latency_ms', s.duration_ms FROM s WHERE s.duration_ms IS NOT NULL
-    UNION ALL SELECT s.part, s.stage_type, 'tokens_in', s.tokens_in FROM s WHERE s.tokens_in IS NOT NULL
-    UNION ALL SELECT s.part, s.stage_type, 'cost_total', s.cost_total FROM s WHERE s.cost_total IS NOT NULL
+    UNION ALL SELECT s.part, s.trace_id, s.stage_type, 'latency_ms', s.duration_ms FROM s WHERE s.duration_ms IS NOT NULL
+    UNION ALL SELECT s.part, s.trace_id, s.stage_type, 'tokens_in', s.tokens_in FROM s WHERE s.tokens_in IS NOT NULL
+    UNION ALL SELECT s.part, s.trace_id, s.stage_type, 'cost_total', s.cost_total FROM s WHERE s.cost_total IS NOT NULL
+),
+averaged AS (
+    SELECT part, stage_type, name, avg(x) AS x FROM scored GROUP BY part, stage_type, name, trace_id
 )
 SELECT part, stage_type, name, count(*) AS count, avg(x) AS avg, avg(x * x) AS avg_square
-FROM scored
+FROM averaged
 GROUP BY part, stage_type, name
 ORDER BY stage_type, name, part
 
