@@ -1,4 +1,4 @@
-"""The debug report names planted faults first, and says so when nothing is wrong. docs/debug-faults.md is the result."""
+"""The debug report names planted faults first, and says when nothing is wrong. docs/debug-faults.md is the result."""
 
 from collections.abc import Sequence
 from pathlib import Path

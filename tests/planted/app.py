@@ -102,9 +102,12 @@ class Traffic:
     tail: float = 0.25
 
 
+USUAL: Final = Traffic()
+
+
 def requests(seed: int, traffic: Traffic) -> Iterator[Request]:
     """The requests of a healthy run."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - reproducible, no secret
     for number in range(traffic.requests):
         tenant = rng.choice(TENANTS)
         start = number * traffic.every_ms + rng.uniform(0, traffic.every_ms / 3)

@@ -11,7 +11,7 @@ from typing import Final
 
 from evalvault_otel.model import Value
 
-from .app import RUN, SEARCHERS, Request, Step, Traffic
+from .app import RUN, SEARCHERS, USUAL, Request, Step, Traffic
 
 Plant = Callable[[Request], None]
 _LIMIT: Final = 128
@@ -26,7 +26,7 @@ class Fault:
     plant: Plant
     kind: str
     words: tuple[str, ...]
-    traffic: Traffic = Traffic()
+    traffic: Traffic = USUAL
 
 
 def _slow_tail(request: Request) -> None:

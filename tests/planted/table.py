@@ -15,7 +15,7 @@ _HEAD: Final = """\
 <!-- Made by `python -m tests.planted`: change the faults or the report, not this page. -->
 
 Does the debug report name what is wrong? A generator (`tests/planted`) makes runs of a RAG application with one known
-fault each, and runs with none. Their spans go the usual way: OTLP, decoded, assembled, stored. Then the report is asked.
+fault each, and runs with none. Their spans go the usual way: OTLP, decoded, assembled, stored. Then comes the report.
 A fault counts as named when the *first* finding has the right kind and says the right words: the stage, the cause, the
 tenant. [ADR 0027](adr/0027-findings-that-stand-out.md) tells how the report decides.
 

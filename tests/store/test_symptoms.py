@@ -1,5 +1,7 @@
 """What `SymptomQueries` promises, on every store."""
 
+from typing import Any
+
 import pytest
 
 from evalvault_otel.model import Span
@@ -21,8 +23,10 @@ class TestSegments:
         spans: list[Span] = []
         for n in range(8):
             attributes = {
-                **{RUN_ID: RUN, "evalvault.tenant.id": "acme" if n < 4 else "birch"},
-                **{"evalvault.retrieval.doc_ids": [] if n < 4 else ["d"], "evalvault.retrieval.cache_hit": n < 4},
+                RUN_ID: RUN,
+                "evalvault.tenant.id": "acme" if n < 4 else "birch",
+                "evalvault.retrieval.doc_ids": [] if n < 4 else ["d"],
+                "evalvault.retrieval.cache_hit": n < 4,
             }
             host = resource(host__name="one" if n < 4 else "two")
             spans += in_trace([stage_span(1, 0, "retrieval", attributes, resource=host)], f"{n + 1:032x}")
@@ -35,7 +39,7 @@ class TestSegments:
         assert ("tenant_id", "birch") not in found, "none of the stages with the symptom says so"
 
     @pytest.mark.parametrize(
-        ("symptom", "hits"),
+        "symptom, hits",
         [
             (Symptom("output", fingerprint="f"), 3),
             (Symptom("output", above_ms=15.0), 4),
@@ -46,10 +50,10 @@ class TestSegments:
         ids=["failed", "slow", "late", "empty", "none"],
     )
     def test_symptoms_choose_stages(self, store: Store, symptom: Symptom, hits: int) -> None:
-        failed = {"status": "error", "error_fingerprint": "f"}
+        failed: dict[str, Any] = {"status": "error", "error_fingerprint": "f"}
         for n in range(1, 11):
             said = {"answer": "" if n > 7 else "yes", "who": "all"}
-            ms = 20.0 if n > 3 and n <= 7 or n <= 3 else 10.0
+            ms = 20.0 if n <= 7 else 10.0
             save(store, assembly([stage(n, 1, "output", n, ms, attributes=said, **(failed if n <= 3 else {}))]))
         found = store.segments(RUN, symptom)
         assert [(s.key, s.word, s.hits, s.others) for s in found if s.key == "who"] == (
@@ -92,7 +96,7 @@ def test_windows_are_equal_parts_and_a_trace_counts_once(store: Store) -> None:
 
 
 def test_loops_know_what_is_usual(store: Store) -> None:
-    failed = {"status": "error", "error_type": "E", "error_message": "m"}
+    failed: dict[str, Any] = {"status": "error", "error_type": "E", "error_message": "m"}
     for n in range(1, 6):
         times = 6 if n == 2 else 1
         save(

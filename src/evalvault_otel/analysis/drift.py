@@ -1,8 +1,8 @@
 """What becomes another while a run goes on: metrics that differ clearly between an earlier and a later part of it.
 
 The time of the run is cut into equal windows. Of all cuts between windows the clearest is taken, in standard errors
-(Welch); with some dozens of metrics and seven cuts, five and a half are beyond chance. Whether it came at once or little
-by little is told by what explains the averages of the windows better: one step, or a line.
+(Welch); with some dozens of metrics and seven cuts, five and a half are beyond chance. Whether it came at once or
+little by little is told by what explains the averages of the windows better: one step, or a line.
 """
 
 import math
@@ -57,11 +57,7 @@ def drifts(windows: Iterable[Window]) -> list[Drift]:
 def _drift(windows: Sequence[Window]) -> Drift | None:
     if len(windows) < _FEWEST_WINDOWS:
         return None
-    cuts = [
-        (before, after)
-        for at in range(1, len(windows))
-        if (before := _joined(windows[:at])) and (after := _joined(windows[at:]))
-    ]
+    cuts = [(_joined(windows[:at]), _joined(windows[at:])) for at in range(1, len(windows))]
     enough = [cut for cut in cuts if min(cut[0].count, cut[1].count) >= _FEWEST_SCORES]
     if not enough:
         return None

@@ -26,7 +26,7 @@ class Repeat:
     usual: float
     failing: bool
     error_type: str | None
-    error_message: str | None
+    message: str | None
     examples: list[Example]
 
 
@@ -51,6 +51,6 @@ def _repeat(members: Sequence[Loop], examples: int) -> Repeat | None:
         usual=worst.usual,
         failing=bool(failing),
         error_type=worst.error_type,
-        error_message=worst.error_message,
+        message=worst.error_message,
         examples=[Example(loop.trace_id, None, "", f"{loop.n} times") for loop in found[:examples]],
     )

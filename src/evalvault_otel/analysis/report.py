@@ -15,12 +15,10 @@ from ..store.records import ErrorGroup, FindingCode, OddRetrieval, Place, Run
 from .asset_changes import assets
 from .bottlenecks import bottlenecks, slowest_traces
 from .completeness import DEFAULT_EXPECTED, Expected
-from .drift import drifts
 from .failing import failing_metrics, recommendations
 from .figures import iso, rounded, share
 from .finding_meanings import meaning_of
 from .playbook import Playbook, load_playbook
-from .repeats import LEAST, LEAST_FAILURES, repeats
 from .report_model import (
     AssetsPart,
     DebugReport,
@@ -28,12 +26,12 @@ from .report_model import (
     EvidencePart,
     Example,
     OddRetrievalPart,
-    Problem,
     RetrievalPart,
     RunPart,
     SlowTracePart,
 )
 from .summary import REQUIRED_TYPES, Summary, path_shares, summary_of
+from .symptoms import symptoms
 from .thresholds import Limits, load_limits
 from .verdict import Facts, problems, verdict
 
@@ -72,15 +70,11 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
         errors = pool.submit(store.error_groups, run_id, _MOST_ERROR_GROUPS, n)
         findings = pool.submit(store.finding_codes, run_id, n)
         slowest = pool.submit(slowest_traces, store, run_id, n)
-        checks = pool.submit(store.checks, run_id, n)
-        windows = pool.submit(store.windows, run_id, known.first_ns, known.last_ns)
-        loops = pool.submit(store.loops, run_id, LEAST, LEAST_FAILURES)
-        late = pool.submit(store.late_children, run_id, n)
+        shown = pool.submit(symptoms, store, known, n)
     summary = summary_of(run_id, types.result(), missing.result())
     facts = Facts(
         run=run,
-        first_ns=known.first_ns,
-        last_ns=known.last_ns,
+        span_ns=(known.first_ns, known.last_ns),
         errors=[_error(group) for group in errors.result()],
         bottlenecks=slow.result(),
         failing=failing.result(),
@@ -89,23 +83,16 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
         path_shares=path_shares(types.result()),
         missing=summary.missing,
         evidence=[_evidence(code) for code in findings.result()],
-        checks=checks.result(),
-        drifts=drifts(windows.result()),
-        repeats=repeats(loops.result(), n),
-        late_children=late.result(),
+        symptoms=shown.result(),
+        segments=partial(store.segments, run_id),
     )
-    found = problems(facts, partial(store.segments, run_id))
-    return _assembled(facts, found, summary, slowest.result(), used.result(), options.playbook)
+    return _assembled(facts, summary, slowest.result(), used.result(), options.playbook)
 
 
 def _assembled(
-    facts: Facts,
-    found: list[Problem],
-    summary: Summary,
-    slowest: list[SlowTracePart],
-    used: AssetsPart,
-    playbook: Playbook,
+    facts: Facts, summary: Summary, slowest: list[SlowTracePart], used: AssetsPart, playbook: Playbook
 ) -> DebugReport:
+    found = problems(facts)
     return DebugReport(
         run=facts.run,
         verdict=verdict(facts.run, found),

@@ -1,20 +1,18 @@
 """What matters in a run, as sentences, ranked by impact.
 
 Impact is the part of the run that was harmed (of its traces, its waiting time, or its scores), times a weight that says
-how bad that harm is (`problems/drafts.py`). What is harmed so little that a healthy run looks the same is listed, but it
-does not stand out (ADR 0027).
+how bad that harm is (`problems/drafts.py`). What is harmed so little that a healthy run looks the same is listed, but
+it does not stand out (ADR 0027).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..store.symptoms import Check, LateChildren, Segment, Symptom
-from .drift import Drift
+from ..store.symptoms import Segment, Symptom
 from .figures import count
 from .problems import answers, changes, evidence, failures, times
 from .problems.drafts import Draft
-from .repeats import Repeat
 from .report_model import (
     AssetChange,
     Bottleneck,
@@ -27,22 +25,25 @@ from .report_model import (
 )
 from .segments import home, named, told
 from .summary import Missing
+from .symptoms import Symptoms
 
 # The least impact that stands out. Failures and what cannot be known stand out always; times and scores scatter.
 _STANDS_OUT: Final = {"slow": 0.03, "metric": 0.1, "asset_change": 0.02}
 # Of the gravest problems it is asked where they are at home.
-_MOST_LOCATED: Final = 5
+_MOST_LOCATED: Final = 3
 # Fewer traces than this show gross failures only.
 _FEW_TRACES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the verdict is made from. Times in nanoseconds; `drifts` by stage type."""
+    """What the verdict is made from. `span_ns` is the first and last moment of the run in nanoseconds.
+
+    `segments` answers where a symptom is at home.
+    """
 
     run: RunPart
-    first_ns: int
-    last_ns: int
+    span_ns: tuple[int, int]
     errors: Sequence[ErrorPart]
     bottlenecks: Sequence[Bottleneck]
     failing: Sequence[FailingMetric]
@@ -51,36 +52,33 @@ class Facts:
     path_shares: dict[str, float]
     missing: Sequence[Missing]
     evidence: Sequence[EvidencePart]
-    checks: Sequence[Check]
-    drifts: Sequence[Drift]
-    repeats: Sequence[Repeat]
-    late_children: Sequence[LateChildren]
+    symptoms: Symptoms
+    segments: Callable[[Symptom], list[Segment]]
 
 
-def problems(facts: Facts, segments: Callable[[Symptom], list[Segment]]) -> list[Problem]:
-    """Everything worth a sentence, the dearest first; `segments` answers where a symptom is at home."""
+def problems(facts: Facts) -> list[Problem]:
+    """Everything worth a sentence, the dearest first; the gravest say where they are at home."""
     ranked = sorted(_drafts(facts), key=lambda d: (-d.problem.impact, d.problem.kind, d.problem.subject))
-    located = [_located(draft, segments) for draft in ranked if draft.symptom][:_MOST_LOCATED]
-    known = {id(draft): problem for draft, problem in zip([d for d in ranked if d.symptom], located, strict=False)}
-    return [known.get(id(draft), draft.problem) for draft in ranked]
+    asked = [draft for draft in ranked if draft.symptom][:_MOST_LOCATED]
+    return [_located(draft, facts.segments) if draft in asked else draft.problem for draft in ranked]
 
 
 def _drafts(facts: Facts) -> list[Draft]:
     moved = {metric.metric_name for change in facts.changes for metric in change.moved}
-    drifts = [drift for drift in facts.drifts if drift.metric_name not in moved]
+    drifts = [drift for drift in facts.symptoms.drifts if drift.metric_name not in moved]
     slower = {drift.stage_type for drift in drifts if drift.name == "latency_ms"}
     told_of = moved | {drift.metric_name for drift in drifts} | _follows(facts)
     return [
-        *failures.errors(facts.errors, facts.run, facts.repeats),
-        *failures.repeated(facts.repeats, facts.run),
+        *failures.errors(facts.errors, facts.run, facts.symptoms.repeats),
+        *failures.repeated(facts.symptoms.repeats, facts.run),
         *failures.missing(facts.missing, facts.run),
-        *failures.late(facts.late_children),
+        *failures.late(facts.symptoms.late_children),
         *answers.retrieval(facts.retrieval),
-        *answers.checks(facts.checks),
+        *answers.checks(facts.symptoms.checks),
         *answers.failing(facts.failing, told_of),
         *changes.changed(facts.changes, facts.path_shares, facts.run),
         *times.slow(facts.bottlenecks, slower),
-        *times.drifting(drifts, facts.path_shares, facts.first_ns, facts.last_ns),
+        *times.drifting(drifts, facts.path_shares, facts.span_ns),
         *evidence.lost(facts.evidence, facts.run),
     ]
 

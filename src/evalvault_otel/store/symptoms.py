@@ -11,9 +11,10 @@ from .records import Place
 
 WINDOWS: Final = 8
 # Stages read of each half of a comparison, stages of each window, traces whose parents are looked at.
-_MOST_COMPARED: Final = 2_000
-_MOST_IN_WINDOW: Final = 3_000
-_MOST_TRACES: Final = 2_000
+_MOST_COMPARED: Final = 1_000
+_MOST_IN_WINDOW: Final = 2_000
+_MOST_TRACES: Final = 1_000
+_MOST_LOOPING: Final = 300
 _LONGEST_WORD: Final = 64
 _SLACK_NS: Final = 2_000_000
 
@@ -115,7 +116,10 @@ class SymptomQueries(Protocol):
         """
 
     def loops(self, run_id: str, least: int, least_failures: int) -> list[Loop]:
-        """Traces with at least so many stages of one type and name, or so many failed ones; those with most first."""
+        """Traces with at least so many stages of one type and name, or so many failed ones; those with most first.
+
+        Of a long run the few hundred traces with most stages and most errors are looked at, and the first ones.
+        """
 
     def late_children(self, run_id: str, examples: int) -> list[LateChildren]:
         """Stages that began after the stage above them had ended, the most frequent kind first."""
@@ -141,7 +145,7 @@ class SqlSymptomQueries(ABC):
         found = self._read("checks", run_id=run_id, examples=examples)
         return [
             Check(problem, some[0]["stage_type"], some[0]["count"], some[0]["of_all"], _places(some))
-            for problem, some in _grouped(found, "problem")
+            for (problem,), some in _grouped(found, "problem")
         ]
 
     def windows(self, run_id: str, first_ns: int, last_ns: int) -> list[Window]:
@@ -159,24 +163,27 @@ class SqlSymptomQueries(ABC):
 
     def loops(self, run_id: str, least: int, least_failures: int) -> list[Loop]:
         """See `SymptomQueries.loops`."""
-        found = self._read("repeats", run_id=run_id, least=least, least_failures=least_failures)
-        return [Loop(**_without(row, "percentiles"), usual=rows.document(row["percentiles"])[0]) for row in found]
+        found = self._read("repeats", run_id=run_id, least=least, least_failures=least_failures, most=_MOST_LOOPING)
+        return [Loop(**_without(row, "percentiles"), usual=_usual(row["percentiles"])) for row in found]
 
     def late_children(self, run_id: str, examples: int) -> list[LateChildren]:
         """See `SymptomQueries.late_children`."""
         found = self._read("late_children", run_id=run_id, examples=examples, most=_MOST_TRACES, slack_ns=_SLACK_NS)
         return [
-            LateChildren(*pair, some[0]["traces"], some[0]["of_traces"], _places(some))
-            for pair, some in _grouped(found, "stage_type", "parent_type")
+            LateChildren(stage_type, parent_type, some[0]["traces"], some[0]["of_traces"], _places(some))
+            for (stage_type, parent_type), some in _grouped(found, "stage_type", "parent_type")
         ]
 
 
-def _grouped(found: Iterable[Mapping[str, Any]], *names: str) -> list[tuple[Any, list[Mapping[str, Any]]]]:
+def _usual(percentiles: Any) -> float:
+    """The median; 0 where none of the first traces has such a stage."""
+    return float(rows.document(percentiles)[0]) if percentiles else 0.0
+
+
+def _grouped(found: Iterable[Mapping[str, Any]], *names: str) -> list[tuple[tuple[Any, ...], list[Mapping[str, Any]]]]:
     """Rows that follow each other with the same values of these columns."""
-    return [
-        (key if len(names) > 1 else key[0], list(some))
-        for key, some in groupby(found, key=lambda row: tuple(row[name] for name in names))
-    ]
+    grouped = groupby(found, key=lambda row: tuple(row[name] for name in names))
+    return [(key, list(some)) for key, some in grouped]
 
 
 def _places(found: Sequence[Mapping[str, Any]]) -> tuple[Place, ...]:

@@ -1,4 +1,4 @@
-"""What was found and answered: empty, repeated and invented documents, checks that said no, scores beyond a threshold."""
+"""What was found and answered: empty, repeated and invented documents, failed checks, scores beyond thresholds."""
 
 from collections.abc import Collection, Iterable
 from typing import Final
@@ -10,10 +10,23 @@ from ..report_model import Example, FailingMetric, Problem, RetrievalPart
 from ..texts import quoted
 from .drafts import Draft, impact
 
+# Kind, headline and advice by what is odd.
+_RETRIEVALS: Final = {
+    "empty": (
+        "empty_retrieval",
+        "`retrieval` found nothing in {n} of {of}.",
+        "Read the queries: is what they ask for in the index, or do filters or rewriting lose it?",
+    ),
+    "duplicates": (
+        "duplicates",
+        "`retrieval` returned a document twice in {n} of {of}.",
+        "Each copy takes the place of another document: remove them from the index. Chunks need ids of their own.",
+    ),
+}
 _CHECKS: Final = {
     "empty_answer": (
         "{type} gave an empty answer in {n} of {of}.",
-        "Open an example: did the model stop at once (finish reason, token limit, filter), or was the text lost after it?",
+        "Open an example: did the model stop at once (finish reason, token limit, filter), or was the text lost later?",
     ),
     "blocked": (
         "{type} blocked something in {n} of {of}.",
@@ -28,26 +41,9 @@ _CHECKS: Final = {
 
 def retrieval(found: RetrievalPart) -> Iterable[Draft]:
     """Retrievals that found nothing, or one thing twice, and citations of what nobody retrieved."""
-    calls = count(found.count, "call")
-    if found.empty:
-        yield _retrieved(
-            "empty_retrieval",
-            f"`retrieval` found nothing in {found.empty:,} of {calls}.",
-            "Read the queries: is what they ask for in the index, or do filters or rewriting lose it?",
-            share(found.empty, found.count),
-            _shown(found, "empty"),
-            "empty",
-        )
-    if found.with_duplicates:
-        yield _retrieved(
-            "duplicates",
-            f"`retrieval` returned a document twice in {found.with_duplicates:,} of {calls}.",
-            "Each copy takes the place of another document: remove duplicates from the index, or before ranking. Where "
-            "these are chunks of one document, give each chunk an id of its own.",
-            share(found.with_duplicates, found.count),
-            _shown(found, "duplicates"),
-            "duplicates",
-        )
+    for shows, n in (("empty", found.empty), ("duplicates", found.with_duplicates)):
+        if n:
+            yield _retrieved(found, shows, n)
     if found.citing_others:
         yield Draft(
             Problem(
@@ -55,7 +51,7 @@ def retrieval(found: RetrievalPart) -> Iterable[Draft]:
                 subject="output",
                 headline=f"`output` cites documents that were never retrieved in {found.citing_others:,} of "
                 f"{count(found.citing, 'answer')} with citations.",
-                advice="Either the citation is made up, or the document came from a stage that does not record its ids.",
+                advice="The citation is made up, or the document came from a stage that does not record its ids.",
                 impact=impact("citation", share(found.citing_others, found.citing)),
                 examples=_shown(found, "citation"),
             ),
@@ -63,9 +59,11 @@ def retrieval(found: RetrievalPart) -> Iterable[Draft]:
         )
 
 
-def _retrieved(kind: str, headline: str, advice: str, harmed: float, shown: list[Example], shows: str) -> Draft:
-    found = Problem(kind, "retrieval", headline, advice, impact(kind, harmed), shown)
-    return Draft(found, Symptom("retrieval", shows))
+def _retrieved(found: RetrievalPart, shows: str, n: int) -> Draft:
+    kind, headline, advice = _RETRIEVALS[shows]
+    said = headline.format(n=f"{n:,}", of=count(found.count, "call"))
+    harmed = impact(kind, share(n, found.count))
+    return Draft(Problem(kind, "retrieval", said, advice, harmed, _shown(found, shows)), Symptom("retrieval", shows))
 
 
 def _shown(found: RetrievalPart, problem: str) -> list[Example]:

@@ -24,13 +24,12 @@ def errors(groups: Sequence[ErrorPart], run: RunPart, loops: Iterable[Repeat]) -
     told = {loop.stage_type for loop in loops if loop.failing}
     for group in groups:
         if group.count > group.propagated and group.stage_type not in told:
-            said = f": {first_line(group.message)}" if group.message else ""
             yield Draft(
                 Problem(
                     kind="error",
                     subject=group.stage_type,
                     headline=f"{quoted(group.stage_type)} failed in {group.traces:,} of "
-                    f"{count(run.traces, 'trace')} with {first_line(group.error_type) or 'an error'}{said}{_burst(group, run)}.",
+                    f"{count(run.traces, 'trace')} with {_said(group)}{_burst(group, run)}.",
                     advice="Open the examples: the exception event of the span has the stack trace.",
                     impact=impact("error", share(group.traces, run.traces)),
                     examples=group.examples,
@@ -80,8 +79,13 @@ def _label(loop: Repeat) -> str:
 def _why(loop: Repeat) -> str:
     if not loop.failing:
         return f" where {number(loop.usual)} is usual"
-    said = f": {first_line(loop.error_message)}" if loop.error_message else ""
-    return f", failing with {first_line(loop.error_type) or 'an error'}{said}"
+    return f", failing with {_said(loop)}"
+
+
+def _said(failed: ErrorPart | Repeat) -> str:
+    """The error and its message."""
+    said = f": {first_line(failed.message)}" if failed.message else ""
+    return (first_line(failed.error_type) or "an error") + said
 
 
 def missing(found: Iterable[Missing], run: RunPart) -> Iterable[Draft]:
@@ -111,8 +115,9 @@ def late(found: Iterable[LateChildren]) -> Iterable[Draft]:
                 Problem(
                     kind="late_child",
                     subject=item.stage_type,
-                    headline=f"{quoted(item.stage_type)} hangs under {quoted(item.parent_type)}, which had ended before "
-                    f"it began, in {item.traces:,} of {count(item.of, 'trace')}: its parent is most likely wrong.",
+                    headline=f"{quoted(item.stage_type)} hangs under {quoted(item.parent_type)}, which had ended "
+                    f"before it began, in {item.traces:,} of {count(item.of, 'trace')}: its parent is most likely "
+                    "wrong.",
                     advice="The context of the ended span was never detached: end it in the `with` block or the "
                     "`finally` that attached it. Self times and the stage tree of these traces are wrong until then.",
                     impact=impact("late_child", share(item.traces, item.of)),

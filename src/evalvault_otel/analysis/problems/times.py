@@ -63,11 +63,11 @@ def _dominating(stage: Bottleneck) -> Problem:
     )
 
 
-def drifting(found: Iterable[Drift], path_shares: Mapping[str, float], first_ns: int, last_ns: int) -> Iterable[Draft]:
+def drifting(found: Iterable[Drift], path_shares: Mapping[str, float], span_ns: tuple[int, int]) -> Iterable[Draft]:
     """One draft per stage type of which something became another."""
     for stage_type, members in groupby(found, key=lambda drift: drift.stage_type):
         moved = _told(list(members), path_shares)
-        begin = first_ns + moved[0].part * ((last_ns - first_ns) // WINDOWS + 1)
+        begin = span_ns[0] + moved[0].part * ((span_ns[1] - span_ns[0]) // WINDOWS + 1)
         yield Draft(_drifted(stage_type, moved, begin, path_shares), Symptom(stage_type, from_ns=begin))
 
 

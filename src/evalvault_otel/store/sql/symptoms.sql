@@ -137,22 +137,35 @@ GROUP BY part, stage_type, name
 ORDER BY stage_type, name, part
 
 -- name: repeats
--- Stages of one type and name that a trace has many of; what is usual is the median over the traces that have any.
-WITH per_trace AS MATERIALIZED (
-    SELECT stage_type, COALESCE(stage_name, '') AS name, trace_id, count(*) AS n,
-        CAST(sum(CASE WHEN {failed} THEN 1 ELSE 0 END) AS bigint) AS failures, min(error_type) AS error_type,
-        min(error_message) AS error_message
-    FROM stage_event WHERE run_id = :run_id AND NOT derived
-    GROUP BY stage_type, COALESCE(stage_name, ''), trace_id
+-- Stages of one type and name that a trace has many of. Looked for in the traces with most stages and most errors; what is
+-- usual is the median over the first traces that have any.
+WITH first AS MATERIALIZED (
+    SELECT trace_id FROM run_trace WHERE run_id = :run_id ORDER BY started_ns, trace_id LIMIT :most
 ),
-many AS MATERIALIZED (SELECT DISTINCT stage_type, name FROM per_trace WHERE n >= :least OR failures >= :least_failures),
+chosen AS MATERIALIZED (
+    SELECT trace_id FROM first
+    UNION SELECT trace_id FROM (
+        SELECT trace_id FROM run_trace WHERE run_id = :run_id ORDER BY stages DESC, trace_id LIMIT :most
+    ) AS largest
+    UNION SELECT trace_id FROM (
+        SELECT trace_id FROM run_trace WHERE run_id = :run_id AND errors > 0 ORDER BY errors DESC, trace_id LIMIT :most
+    ) AS failing
+),
+per_trace AS MATERIALIZED (
+    SELECT s.stage_type, COALESCE(s.stage_name, '') AS name, s.trace_id, count(*) AS n,
+        CAST(sum(CASE WHEN {failed(s.)} THEN 1 ELSE 0 END) AS bigint) AS failures, min(s.error_type) AS error_type,
+        min(s.error_message) AS error_message
+    FROM chosen AS g {of_trace(stage_event)}
+    WHERE s.run_id || '' = :run_id AND NOT s.derived
+    GROUP BY s.stage_type, COALESCE(s.stage_name, ''), s.trace_id
+),
 usual AS (
-    SELECT p.stage_type, p.name, {percentiles(p.n)} AS percentiles
-    FROM per_trace AS p JOIN many AS m ON m.stage_type = p.stage_type AND m.name = p.name
-    GROUP BY p.stage_type, p.name
+    SELECT stage_type, name, {percentiles(n)} AS percentiles
+    FROM per_trace WHERE trace_id IN (SELECT trace_id FROM first)
+    GROUP BY stage_type, name
 )
 SELECT p.stage_type, p.name, p.trace_id, p.n, p.failures, p.error_type, p.error_message, u.percentiles
-FROM per_trace AS p JOIN usual AS u ON u.stage_type = p.stage_type AND u.name = p.name
+FROM per_trace AS p LEFT JOIN usual AS u ON u.stage_type = p.stage_type AND u.name = p.name
 WHERE p.n >= :least OR p.failures >= :least_failures
 ORDER BY p.stage_type, p.name, p.n DESC, p.trace_id
 
