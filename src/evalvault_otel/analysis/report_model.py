@@ -60,8 +60,9 @@ class Problem:
 class Bottleneck:
     """Where time goes. `tail_ms` is the p95 without the p50.
 
-    The `slow_*` figures are of stages that themselves took several times the typical time: how many, what they took
-    above it in all, and that as a part of the self time of the whole run.
+    The `slow_*` figures are of stages that themselves took more than `slow_above_ms`, which follows from the typical
+    time and its spread: how many, what they took above the typical time in all, and that as a part of the self time of
+    the whole run. `slow_above_ms` is 0 where so few stages ran that nobody knows.
     """
 
     stage_type: str
