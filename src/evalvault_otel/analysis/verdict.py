@@ -28,7 +28,7 @@ from .summary import Missing
 from .symptoms import Symptoms
 
 # The least impact that stands out. Failures and what cannot be known stand out always; times and scores scatter.
-_STANDS_OUT: Final = {"slow": 0.03, "metric": 0.1, "asset_change": 0.02}
+_STANDS_OUT: Final = {"slow": 0.05, "metric": 0.1, "asset_change": 0.02}
 # Of the gravest problems it is asked where they are at home.
 _MOST_LOCATED: Final = 3
 # Fewer traces than this show gross failures only.
@@ -67,7 +67,7 @@ def _drafts(facts: Facts) -> list[Draft]:
     moved = {metric.metric_name for change in facts.changes for metric in change.moved}
     drifts = [drift for drift in facts.symptoms.drifts if drift.metric_name not in moved]
     slower = {drift.stage_type for drift in drifts if drift.name == "latency_ms"}
-    told_of = moved | {drift.metric_name for drift in drifts} | _follows(facts)
+    told_of = {drift.metric_name for drift in drifts} | _follows(facts)
     return [
         *failures.errors(facts.errors, facts.run, facts.symptoms.repeats),
         *failures.repeated(facts.symptoms.repeats, facts.run),
@@ -87,8 +87,9 @@ def _follows(facts: Facts) -> set[str]:
     """Metrics beyond a threshold because of what another finding says better."""
     late = {f"{stage.stage_type}.latency_ms" for stage in facts.bottlenecks if times.is_sometimes_slow(stage)}
     failed = {f"{group.stage_type}.latency_ms" for group in facts.errors}
-    empty = {"retrieval.result_count", "output.citation_count"} if facts.retrieval.empty else set()
-    return late | failed | empty
+    uncited = {m.metric_name for m in facts.failing if m.failed <= facts.retrieval.empty} & {"output.citation_count"}
+    empty = {"retrieval.result_count"} if facts.retrieval.empty else set()
+    return late | failed | uncited | empty
 
 
 def _located(draft: Draft, segments: Callable[[Symptom], list[Segment]]) -> Problem:
