@@ -212,7 +212,7 @@ def test_gates(runs: Store) -> None:
     assert reasons(Gate(), good) == []
     assert any(reason.startswith(slow) for reason in reasons(Gate(), bad))
     assert broken in reasons(Gate(), bad)
-    tolerant = {"fail_on_worse": False, "fail_on_broken_cases": False}
+    tolerant: dict[str, Any] = {"fail_on_worse": False, "fail_on_broken_cases": False}
     assert reasons(Gate(**tolerant), bad) == []
     for gate, said in (
         (

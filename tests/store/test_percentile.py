@@ -16,12 +16,12 @@ def percentiles(*values: float | str | None) -> list[float] | None:
 
 
 def test_between_two_ranks_it_interpolates() -> None:
-    assert percentiles(1, 2, 3, 4) == pytest.approx([2.5, 3.85, 3.97])
+    assert percentiles(1, 2, 3, 4) == pytest.approx([2.5, 3.85, 3.97, 1.3])
     assert percentiles(4, 1, 3, 2) == percentiles(1, 2, 3, 4)
 
 
 def test_null_and_text_are_passed_over() -> None:
-    assert percentiles(None, 7, "x") == [7.0, 7.0, 7.0]
+    assert percentiles(None, 7, "x") == [7.0, 7.0, 7.0, 7.0]
     assert percentiles(None) is None
     assert percentiles() is None
 
@@ -29,7 +29,7 @@ def test_null_and_text_are_passed_over() -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=30))
 def test_it_gives_what_postgresql_gives(postgres_url: str, values: list[float]) -> None:
-    sql = "SELECT percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY x) FROM unnest(%s::float8[]) AS x"
+    sql = "SELECT percentile_cont(ARRAY[0.5, 0.95, 0.99, 0.1]) WITHIN GROUP (ORDER BY x) FROM unnest(%s::float8[]) AS x"
     with psycopg.connect(postgres_url) as connection:
         row = connection.execute(sql, (values,)).fetchone()
     assert row is not None

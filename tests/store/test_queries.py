@@ -226,8 +226,10 @@ class TestStages:
         nothing = dict.fromkeys(("avg_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms", "self_p50_ms"))
         assert store.stage_types(RUN) == [
             StageTypeStats("input", 1, 0, 0, 1, timed=0, self_ms=0.0, critical_ms=0.0, **nothing),
-            StageTypeStats("rerank", 1, 1, 0, 0, 1, 7.0, 7.0, 7.0, 7.0, 7.0, 3.0, 3.0, 7.0),
-            StageTypeStats("retrieval", 4, 0, 2, 0, 4, 2.5, 2.5, approx(3.85), approx(3.97), 4.0, 10.0, 2.5, 4.0),
+            StageTypeStats("rerank", 1, 1, 0, 0, 1, 7.0, 7.0, 7.0, 7.0, 7.0, 3.0, 3.0, 7.0, 3.0),
+            StageTypeStats(
+                "retrieval", 4, 0, 2, 0, 4, 2.5, 2.5, approx(3.85), approx(3.97), 4.0, 10.0, 2.5, 4.0, approx(1.3)
+            ),
         ]
 
     def test_missing_types_are_counted_per_trace(self, store: Store) -> None:

@@ -13,6 +13,7 @@ from ..assembly.metric_names import direction
 from ..store.asset_records import RunVersion
 from ..store.reads import Queries
 from ..store.records import AssetVersion, ChangedAsset, VersionMetric, VersionUse
+from ..store.symptoms import Window
 from .asset_drift import Change, changes, edits
 from .completeness import DEFAULT_EXPECTED, Expected, completeness
 from .figures import iso, rounded
@@ -136,17 +137,17 @@ def moved(before: Iterable[VersionMetric], after: Iterable[VersionMetric]) -> li
     """Metrics that differ clearly, the clearest worsening first."""
     earlier = {metric.metric_name: metric for metric in before}
     pairs = [(earlier[new.metric_name], new) for new in after if new.metric_name in earlier]
-    found = [(_clearness(old, new), _moved(old, new)) for old, new in pairs if _is_clear(old, new)]
+    found = [(clearness(old, new), _moved(old, new)) for old, new in pairs if _is_clear(old, new)]
     order = {"worse": 0, "changed": 1, "better": 2}
     return [metric for _, metric in sorted(found, key=lambda f: (order[f[1].verdict], -f[0], f[1].metric_name))]
 
 
 def _is_clear(old: VersionMetric, new: VersionMetric) -> bool:
     enough = min(old.count, new.count) >= _FEWEST_SCORES
-    return enough and _clearness(old, new) >= _CLEAR and abs(new.avg - old.avg) >= _SMALLEST_CHANGE * abs(old.avg)
+    return enough and clearness(old, new) >= _CLEAR and abs(new.avg - old.avg) >= _SMALLEST_CHANGE * abs(old.avg)
 
 
-def _clearness(old: VersionMetric, new: VersionMetric) -> float:
+def clearness(old: VersionMetric | Window, new: VersionMetric | Window) -> float:
     """The difference in standard errors; without any spread a difference is as clear as can be."""
     difference = abs(new.avg - old.avg)
     error = math.sqrt(old.variance / old.count + new.variance / new.count)

@@ -7,6 +7,7 @@ every database agrees on.
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from ..store.reads import Queries
@@ -30,6 +31,7 @@ from .report_model import (
     SlowTracePart,
 )
 from .summary import REQUIRED_TYPES, Summary, path_shares, summary_of
+from .symptoms import symptoms
 from .thresholds import Limits, load_limits
 from .verdict import Facts, problems, verdict
 
@@ -54,7 +56,8 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
         NotFound: there is no such run.
     """
     options = options or ReportOptions()
-    run = _run(store.run(run_id))
+    known = store.run(run_id)
+    run = _run(known)
     n = options.examples
     # The parts are independent of each other: two at a time halve the wait for a database that has two cores.
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="report") as pool:
@@ -67,9 +70,11 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
         errors = pool.submit(store.error_groups, run_id, _MOST_ERROR_GROUPS, n)
         findings = pool.submit(store.finding_codes, run_id, n)
         slowest = pool.submit(slowest_traces, store, run_id, n)
+        shown = pool.submit(symptoms, store, known, n)
     summary = summary_of(run_id, types.result(), missing.result())
     facts = Facts(
         run=run,
+        span_ns=(known.first_ns, known.last_ns),
         errors=[_error(group) for group in errors.result()],
         bottlenecks=slow.result(),
         failing=failing.result(),
@@ -78,6 +83,8 @@ def debug_report(store: Queries, run_id: str, options: ReportOptions | None = No
         path_shares=path_shares(types.result()),
         missing=summary.missing,
         evidence=[_evidence(code) for code in findings.result()],
+        symptoms=shown.result(),
+        segments=partial(store.segments, run_id),
     )
     return _assembled(facts, summary, slowest.result(), used.result(), options.playbook)
 

@@ -44,8 +44,8 @@ class RunPart:
 class Problem:
     """Something found, said in a sentence. `impact` (0 to 1) is the part of the run it harmed, weighed by how much.
 
-    `kind` is `error`, `slow`, `metric`, `empty_retrieval`, `citation`, `asset_change`, `missing_stage` or
-    `evidence_lost`.
+    `kind` is `error`, `repeats`, `empty_answer`, `empty_retrieval`, `duplicates`, `citation`, `blocked`, `invalid`,
+    `slow`, `drift`, `asset_change`, `metric`, `missing_stage`, `late_child` or `evidence_lost`.
     """
 
     kind: str
@@ -60,8 +60,9 @@ class Problem:
 class Bottleneck:
     """Where time goes. `tail_ms` is the p95 without the p50.
 
-    The `slow_*` figures are of stages that themselves took several times the typical time: how many, what they took
-    above it in all, and that as a part of the self time of the whole run.
+    The `slow_*` figures are of stages that themselves took more than `slow_above_ms`, which follows from the typical
+    time and its spread: how many, what they took above the typical time in all, and that as a part of the self time of
+    the whole run. `slow_above_ms` is 0 where so few stages ran that nobody knows.
     """
 
     stage_type: str
@@ -76,6 +77,7 @@ class Bottleneck:
     slow_count: int
     slow_excess_ms: float
     slow_share: float
+    slow_above_ms: float
     examples: list[Example]
 
 

@@ -198,13 +198,13 @@ def _versioned(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _version_of(row: Mapping[str, Any]) -> LedgerVersion:
     said = _versioned(row)
-    p50, p95, _ = rows.document(said.pop("percentiles")) or (None, None, None)
+    p50, p95, *_ = rows.document(said.pop("percentiles")) or (None, None)
     return LedgerVersion(**said, load_p50_ms=p50, load_p95_ms=p95)
 
 
 def _stages_of(row: Mapping[str, Any]) -> LedgerStages:
     said = _versioned(row)
-    p50, p95, _ = rows.document(said.pop("percentiles")) or (None, None, None)
+    p50, p95, *_ = rows.document(said.pop("percentiles")) or (None, None)
     return LedgerStages(**said, p50_ms=p50, p95_ms=p95)
 
 

@@ -3,11 +3,11 @@
 import math
 from typing import Final
 
-POINTS: Final = (0.5, 0.95, 0.99)
+POINTS: Final = (0.5, 0.95, 0.99, 0.1)
 
 
 class Percentiles:
-    """SQL aggregate `percentiles(x)`: the text `[p50,p95,p99]`, or NULL when no row has a number.
+    """SQL aggregate `percentiles(x)`: the text `[p50,p95,p99,p10]`, or NULL when no row has a number.
 
     NULL and text are passed over. Between two ranks the value is interpolated, as by `percentile_cont`.
     """

@@ -44,6 +44,7 @@ from .records import (
     VersionUse,
     WorstScore,
 )
+from .symptoms import SqlSymptomQueries
 
 __all__ = ["Queries", "SqlQueries"]
 
@@ -58,7 +59,7 @@ _WIDER: Final = 8
 _CHANGE: Final = "SELECT change FROM run WHERE run_id = :run_id"
 
 
-class SqlQueries(SqlDiagnosis, SqlComparing, SqlAssetQueries):
+class SqlQueries(SqlDiagnosis, SqlComparing, SqlAssetQueries, SqlSymptomQueries):
     """`Queries` for a database that gives `dialect` and `_fetch`. See `Queries` for what each method promises."""
 
     dialect: str

@@ -128,20 +128,22 @@ def place_of(row: Row) -> Place:
 
 def stage_type_of(row: Row) -> StageTypeStats:
     """The times of a stage type from a row of `stage_types`."""
-    p50, p95, p99 = _percentiles(row["percentiles"])
-    self_p50 = _percentiles(row["self_percentiles"])[0]
-    return StageTypeStats(**_picked(row, _TYPE_AS_IS), p50_ms=p50, p95_ms=p95, p99_ms=p99, self_p50_ms=self_p50)
+    p50, p95, p99, _ = _percentiles(row["percentiles"])
+    self_p50, _, _, self_p10 = _percentiles(row["self_percentiles"])
+    return StageTypeStats(
+        **_picked(row, _TYPE_AS_IS), p50_ms=p50, p95_ms=p95, p99_ms=p99, self_p50_ms=self_p50, self_p10_ms=self_p10
+    )
 
 
 def metric_of(row: Row) -> MetricStats:
     """The distribution of a metric from a row of `metric_stats`."""
-    p50, p95, p99 = _percentiles(row["percentiles"])
+    p50, p95, p99, _ = _percentiles(row["percentiles"])
     same = ("metric_name", "count", "avg", "min", "max", "passed")
     return MetricStats(**_picked(row, same), p50=p50, p95=p95, p99=p99)
 
 
 def _percentiles(value: Any) -> Any:
-    return document(value) or (None, None, None)
+    return document(value) or (None, None, None, None)
 
 
 def score_of(row: Row) -> Score:

@@ -37,9 +37,10 @@ from .records import (
     VersionUse,
     WorstScore,
 )
+from .symptoms import SymptomQueries
 
 
-class Queries(Diagnosis, Comparing, AssetQueries, Protocol):
+class Queries(Diagnosis, Comparing, AssetQueries, SymptomQueries, Protocol):
     """The reading half of a store."""
 
     def runs(self, wanted: RunFilter, limit: int, cursor: str | None = None) -> Page[Run]:
@@ -122,7 +123,7 @@ class Queries(Diagnosis, Comparing, AssetQueries, Protocol):
         """
 
     def outliers(self, run_id: str, typical_ms: Sequence[tuple[str, float, float]], examples: int) -> list[Outliers]:
-        """For each (stage type, typical, bound): stages that themselves took longer than the bound.
+        """For each (stage type, typical, bound): stages that themselves took longer than the bound, and did not fail.
 
         `excess_ms` sums what they took above the typical time. Types without any are left out.
         """

@@ -117,6 +117,7 @@ class StageTypeStats:
     self_ms: float
     self_p50_ms: float | None
     critical_ms: float
+    self_p10_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,8 @@ WHERE n.place <= :examples
 ORDER BY g.count - g.propagated DESC, g.count DESC, g.stage_type, g.fingerprint, n.place
 
 -- name: outliers
--- Over the time a stage took itself: a parent is not slow because its child was.
+-- Over the time a stage took itself: a parent is not slow because its child was. One that failed, at the end of a
+-- timeout, is not slow but failed.
 WITH floors AS MATERIALIZED ({floors})
 SELECT * FROM (
     SELECT {place(s.)}, s.stage_type, s.self_ms AS x,
@@ -262,7 +263,7 @@ SELECT * FROM (
         sum(s.self_ms - f.typical_ms) OVER (PARTITION BY s.stage_type) AS excess_ms,
         row_number() OVER (PARTITION BY s.stage_type ORDER BY s.self_ms DESC, s.trace_id, s.stage_id) AS place
     FROM stage_event AS s LEFT JOIN floors AS f ON f.stage_type = s.stage_type
-    WHERE s.run_id = :run_id AND NOT s.derived AND s.self_ms > f.floor_ms
+    WHERE s.run_id = :run_id AND NOT s.derived AND s.self_ms > f.floor_ms AND NOT ({failed(s.)})
 ) AS o
 WHERE place <= :examples
 ORDER BY stage_type, place

@@ -1,7 +1,7 @@
 -- What PostgreSQL says in its own words.
 
 -- name: percentiles
-percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY $1)
+percentile_cont(ARRAY[0.5, 0.95, 0.99, 0.1]) WITHIN GROUP (ORDER BY $1)
 
 -- name: each_metric
 jsonb_each_text(s.metrics) AS m (key, value)
@@ -80,3 +80,12 @@ FROM (
 WHERE stage_type IS NOT NULL
 GROUP BY stage_type, mask
 ORDER BY stage_type, mask
+
+-- name: each_value
+json_each(CAST($1 AS json)) AS e (key, value)
+
+-- name: is_word
+json_typeof(e.value) IN ('string', 'boolean')
+
+-- name: word
+json_build_array(e.value) ->> 0

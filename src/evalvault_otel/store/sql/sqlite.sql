@@ -77,3 +77,12 @@ FROM (
 ) AS f
 GROUP BY stage_type, mask
 ORDER BY stage_type, mask
+
+-- name: each_value
+json_each($1) AS e
+
+-- name: is_word
+e.type IN ('text', 'true', 'false')
+
+-- name: word
+CASE e.type WHEN 'text' THEN e.value ELSE e.type END

@@ -1,0 +1,1 @@
+"""What went wrong in a run, as sentences: one module per kind of trouble."""
