@@ -72,8 +72,8 @@ def _groups(store: Store, wanted: Selection, table: ExportTable) -> Iterator[tup
 
 def _pyarrow() -> tuple[Any, Any]:
     try:
-        import pyarrow  # noqa: PLC0415 - an extra: asked for when it is used
-        import pyarrow.parquet  # noqa: PLC0415 - the same
+        import pyarrow as pa  # noqa: PLC0415 - an extra: asked for when it is used
+        from pyarrow import parquet  # noqa: PLC0415 - the same
     except ImportError as exc:
         raise MissingExtra("Parquet needs pyarrow: pip install 'evalvault-otel[parquet]'") from exc
-    return pyarrow, pyarrow.parquet
+    return pa, parquet
