@@ -40,7 +40,7 @@ def test_every_panel_finds_something(postgres_url: str) -> None:
 
     store = open_store(postgres_url)
     store.migrate()
-    stages = [stage(1, 1, "retrieval", metrics={"hits": 1.0}), stage(1, 2, "output", 10)]
+    stages = [stage(1, 1, "retrieval", metrics={"retrieval.hits": 1.0}), stage(1, 2, "output", 10)]
     findings = [Finding(stages[0].trace_id, 0, RUN, "code", "warning", "said")]
     save(store, assembly(stages, [use(1, 1, "model", "m", "1")], findings))
     store.close()
@@ -77,7 +77,8 @@ def test_alerts_use_metrics_that_we_have() -> None:
 
 
 def _series(metric: Any) -> list[str]:
-    return [metric.name + end for end in {"counter": ["_total"], "histogram": ["_bucket", "_sum"]}.get(metric.type, [])]
+    ends = {"counter": ["_total"], "histogram": ["_bucket", "_sum"]}
+    return [metric.name + end for end in ends.get(metric.type, [])]
 
 
 @pytest.mark.parametrize(

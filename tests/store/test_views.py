@@ -42,7 +42,7 @@ def filled(store: Store, db_url: str) -> str:
         store,
         assembly(
             [
-                stage(1, 1, "retrieval", 0, 10, attributes=found, metrics={"hits": 2.0}),
+                stage(1, 1, "retrieval", 0, 10, attributes=found, metrics={"retrieval.hits": 2.0}),
                 stage(1, 2, "output", 10, 20, tokens_in=5, tokens_out=7, cost_total=0.5),
             ],
             [use(1, 2, "model", "gpt", "4")],
@@ -61,7 +61,7 @@ def rows(url: str, query: str) -> list[tuple[Any, ...]]:
 
 
 def _columns(connection: Any, view: str) -> list[str]:
-    cursor = connection.execute("SELECT * FROM " + view)
+    cursor = connection.execute("SELECT * FROM " + view)  # noqa: S608 - a name of our own page
     return [column[0] for column in cursor.description]
 
 
@@ -94,7 +94,7 @@ def test_views_say_what_was_stored(filled: str) -> None:
         (RUN, 2, 1, 3, 1, 5)
     ]
     assert rows(filled, "SELECT trace_id, duration_ms FROM v_trace ORDER BY trace_id") == [(tid(1), 30), (tid(2), 50)]
-    assert rows(filled, "SELECT stage_id, score FROM v_metric WHERE metric_name = 'hits'") == [("t1-s1", 2)]
+    assert rows(filled, "SELECT stage_id, score FROM v_metric WHERE metric_name = 'retrieval.hits'") == [("t1-s1", 2)]
     assert rows(filled, "SELECT code, stage_id FROM v_finding WHERE started_ns > 0") == [("usage_twice", "t1-s2")]
 
 
@@ -110,7 +110,7 @@ def test_reader_role_reads_views_and_nothing_else(postgres_url: str) -> None:
         for view in VIEWS:
             connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(view)))
             reads += 1
-        for forbidden in ("SELECT * FROM span", "SELECT * FROM reject", "DELETE FROM run", "DELETE FROM v_stage"):
+        for forbidden in ("SELECT * FROM span", "SELECT * FROM reject", "DELETE FROM run", "DELETE FROM trace"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(forbidden)
             failures += 1

@@ -29,5 +29,5 @@ FROM finding AS f LEFT JOIN run_trace AS p ON p.trace_id = f.trace_id AND p.run_
 CREATE VIEW v_metric AS
 SELECT
     s.trace_id, s.stage_id, s.run_id, s.stage_type, s.stage_name, s.started_ns,
-    m.key AS metric_name, CAST(m.value AS double precision) AS score
+    s.stage_type || '.' || m.key AS metric_name, CAST(m.value AS double precision) AS score
 FROM stage_event AS s CROSS JOIN LATERAL jsonb_each_text(s.metrics) AS m;

@@ -29,5 +29,5 @@ FROM finding AS f LEFT JOIN run_trace AS p ON p.trace_id = f.trace_id AND p.run_
 CREATE VIEW v_metric AS
 SELECT
     s.trace_id, s.stage_id, s.run_id, s.stage_type, s.stage_name, s.started_ns,
-    m.key AS metric_name, m.value AS score
+    s.stage_type || '.' || m.key AS metric_name, m.value AS score
 FROM stage_event AS s, json_each(s.metrics) AS m;
