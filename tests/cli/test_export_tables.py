@@ -19,6 +19,7 @@ FORMULA = '=1+"1",\n'
 @pytest.fixture
 def filled(db_url: str, tmp_path: Path) -> str:
     asset = {"evalvault.asset.kind": "model", "evalvault.asset.name": "gpt", "evalvault.asset.version": "4"}
+    used = (SpanEvent(at(11), "evalvault.asset", asset),)
     spans = [
         stage(1, 0, "input", {RUN_ID: RUN, "evalvault.stage.name": FORMULA, "top_k": 3}),
         stage(
@@ -27,7 +28,7 @@ def filled(db_url: str, tmp_path: Path) -> str:
             "output",
             {"gen_ai.usage.input_tokens": 5},
             start=10,
-            events=(SpanEvent(at(11), "evalvault.asset", asset),),
+            events=used,
         ),
     ]
     path = tmp_path / "spans.jsonl"

@@ -156,26 +156,29 @@ def _print(told: _Told, imported: "Imported", failed: list[str], seconds: float,
         typer.echo(f"{count(len(failed), 'trace')} could not be assembled: see the log above")
 
 
+Format = Annotated[
+    Literal["otlp", "jsonl", "csv", "parquet"],
+    typer.Option(
+        "--format",
+        "-f",
+        help="otlp: all that was received; jsonl: the stages, a StageEvent in a line; csv, parquet: a --table.",
+    ),
+]
+Table = Annotated[
+    Literal["stages", "assets", "findings", "spans"] | None,
+    typer.Option("--table", help="What csv and parquet hold.  [default: stages]"),
+]
+Raw = Annotated[bool, typer.Option("--raw", help="csv: no ' before text that a spreadsheet takes for a formula.")]
+
+
 def export(
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="A run id; or use --trace, --since or --all.")
     ] = None,
     db: Db = None,
-    form: Annotated[
-        Literal["otlp", "jsonl", "csv", "parquet"],
-        typer.Option(
-            "--format",
-            "-f",
-            help="otlp: all that was received; jsonl: the stages, a StageEvent in a line; csv, parquet: a --table.",
-        ),
-    ] = "otlp",
-    table: Annotated[
-        Literal["stages", "assets", "findings", "spans"] | None,
-        typer.Option("--table", help="What csv and parquet hold.  [default: stages]"),
-    ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="csv: no ' before text that a spreadsheet takes for a formula.")
-    ] = False,
+    form: Format = "otlp",
+    table: Table = None,
+    raw: Raw = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; compressed if it ends in .gz.")] = None,
     trace: Annotated[str | None, typer.Option("--trace", help="Only this trace.")] = None,
     since: Since = None,
@@ -187,15 +190,12 @@ def export(
 
     Example: `evalvault-otel export nightly-42 --format otlp -o nightly-42.jsonl.gz`
     """
-    if (table or raw) and form in {"otlp", "jsonl"}:
-        raise InvalidInput(f"--table and --raw go with --format csv or parquet, not with {form}")
+    _check_export(form, output, tabular=bool(table or raw))
     wanted = chosen(run, since, trace and trace.strip().lower(), everything=everything)
     store = reading_store(db)
     expected = store.selected(wanted).traces
     if not expected:
         raise NotFound("no trace found: `evalvault-otel runs` lists the runs")
-    if form == "parquet" and output is None and sys.stdout.isatty():
-        raise InvalidInput("Parquet is not text: name a file with --output, or redirect the output")
     written = 0
     with _written(output) as write, progress_bar("exporting traces", expected) as advance:
         for traces in _export(form, store, wanted, table or "stages", write, raw=raw):
@@ -203,6 +203,18 @@ def export(
             advance(traces)
     if output is not None:
         sys.stderr.write(f"{count(written, 'trace')} written to {output}\n")
+
+
+def _check_export(form: str, output: Path | None, *, tabular: bool) -> None:
+    """Say what does not fit together before anything is read.
+
+    Raises:
+        InvalidInput: options of tables with another format, or Parquet on a terminal.
+    """
+    if tabular and form in {"otlp", "jsonl"}:
+        raise InvalidInput(f"--table and --raw go with --format csv or parquet, not with {form}")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise InvalidInput("Parquet is not text: name a file with --output, or redirect the output")
 
 
 def _export(
