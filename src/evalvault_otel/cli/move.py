@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from threading import Event
 
     from ..ingest.importing import Imported, Importer, Refused
+    from ..store import Store
+    from ..store.selecting import Selection
 
 _REFUSED = 1
 _SHOWN = 20
@@ -154,26 +156,41 @@ def _print(told: _Told, imported: "Imported", failed: list[str], seconds: float,
         typer.echo(f"{count(len(failed), 'trace')} could not be assembled: see the log above")
 
 
+Format = Annotated[
+    Literal["otlp", "jsonl", "csv", "parquet"],
+    typer.Option(
+        "--format",
+        "-f",
+        help="otlp: all that was received; jsonl: the stages, a StageEvent in a line; csv, parquet: a --table.",
+    ),
+]
+Table = Annotated[
+    Literal["stages", "assets", "findings", "spans"] | None,
+    typer.Option("--table", help="What csv and parquet hold.  [default: stages]"),
+]
+Raw = Annotated[bool, typer.Option("--raw", help="csv: no ' before text that a spreadsheet takes for a formula.")]
+
+
 def export(
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="A run id; or use --trace, --since or --all.")
     ] = None,
     db: Db = None,
-    form: Annotated[
-        Literal["otlp", "jsonl"],
-        typer.Option("--format", "-f", help="otlp: all that was received; jsonl: the stages, a StageEvent in a line."),
-    ] = "otlp",
+    form: Format = "otlp",
+    table: Table = None,
+    raw: Raw = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; compressed if it ends in .gz.")] = None,
     trace: Annotated[str | None, typer.Option("--trace", help="Only this trace.")] = None,
     since: Since = None,
     everything: Everything = False,
 ) -> None:
-    """Write traces as lines of JSON: `otlp` can be imported again and gives the same stages.
+    """Write traces to a file: `otlp` can be imported again and gives the same stages.
+
+    `csv` and `parquet` hold a table with a row per stage, asset use, finding or span.
 
     Example: `evalvault-otel export nightly-42 --format otlp -o nightly-42.jsonl.gz`
     """
-    from ..analysis.exporting import FORMATS
-
+    _check_export(form, output, tabular=bool(table or raw))
     wanted = chosen(run, since, trace and trace.strip().lower(), everything=everything)
     store = reading_store(db)
     expected = store.selected(wanted).traces
@@ -181,13 +198,43 @@ def export(
         raise NotFound("no trace found: `evalvault-otel runs` lists the runs")
     written = 0
     with _written(output) as write, progress_bar("exporting traces", expected) as advance:
-        for traces, lines in FORMATS[form](store, wanted):
-            for line in lines:
-                write(line + b"\n")
+        for traces in _export(form, store, wanted, table or "stages", write, raw=raw):
             written += traces
             advance(traces)
     if output is not None:
         sys.stderr.write(f"{count(written, 'trace')} written to {output}\n")
+
+
+def _check_export(form: str, output: Path | None, *, tabular: bool) -> None:
+    """Say what does not fit together before anything is read.
+
+    Raises:
+        InvalidInput: options of tables with another format, or Parquet on a terminal.
+    """
+    if tabular and form in {"otlp", "jsonl"}:
+        raise InvalidInput(f"--table and --raw go with --format csv or parquet, not with {form}")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise InvalidInput("Parquet is not text: name a file with --output, or redirect the output")
+
+
+def _export(
+    form: str, store: "Store", wanted: "Selection", table: str, write: Callable[[bytes], object], *, raw: bool
+) -> Iterator[int]:
+    """Write in a format; gives how many traces were read with each step."""
+    from ..analysis import exporting, exporting_csv, exporting_parquet
+    from ..analysis.exporting_tables import TABLES
+
+    if form == "parquet":
+        yield from exporting_parquet.write_parquet(store, wanted, TABLES[table], write)
+    elif form == "csv":
+        for traces, pieces in exporting_csv.csv_lines(store, wanted, TABLES[table], raw=raw):
+            write(b"".join(pieces))
+            yield traces
+    else:
+        for traces, lines in exporting.FORMATS[form](store, wanted):
+            for line in lines:
+                write(line + b"\n")
+            yield traces
 
 
 @contextmanager

@@ -1,0 +1,89 @@
+"""`export --format csv|parquet`: read back by the csv module and by pyarrow."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from evalvault_otel.model import SpanEvent
+from evalvault_otel.wire.otlp_json_encode import encode
+from tests.support.traces import RUN_ID, at, sid, stage
+
+RUN = "r"
+FORMULA = '=1+"1",\n'
+
+
+@pytest.fixture
+def filled(db_url: str, tmp_path: Path) -> str:
+    asset = {"evalvault.asset.kind": "model", "evalvault.asset.name": "gpt", "evalvault.asset.version": "4"}
+    used = (SpanEvent(at(11), "evalvault.asset", asset),)
+    spans = [
+        stage(1, 0, "input", {RUN_ID: RUN, "evalvault.stage.name": FORMULA, "top_k": 3}),
+        stage(
+            2,
+            1,
+            "output",
+            {"gen_ai.usage.input_tokens": 5},
+            start=10,
+            events=used,
+        ),
+    ]
+    path = tmp_path / "spans.jsonl"
+    path.write_bytes(encode(spans) + b"\n")
+    command = [sys.executable, "-m", "evalvault_otel", "import", str(path), "--db", db_url]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    return db_url
+
+
+def export(db: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "evalvault_otel", "export", RUN, "--db", db, *arguments]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False)
+
+
+def test_csv_is_read_back(filled: str, tmp_path: Path) -> None:
+    path = tmp_path / "stages.csv"
+    assert export(filled, "-f", "csv", "-o", str(path)).returncode == 0
+
+    with path.open(newline="") as file:
+        first, second = csv.DictReader(file)
+
+    assert path.read_bytes().endswith(b"\r\n")
+    assert (first["span_id"], first["stage_name"]) == (sid(1), "'" + FORMULA)
+    assert (first["tokens_in"], second["tokens_in"]) == ("", "5")
+    assert '"name":"gpt"' in second["assets"]
+
+
+def test_raw_csv_leaves_formulas(filled: str) -> None:
+    lines = export(filled, "-f", "csv", "--raw").stdout.decode().splitlines()
+
+    assert next(csv.DictReader([line + "\n" for line in lines]))["stage_name"].startswith("=1+")
+
+
+def test_parquet_is_typed_and_read_back(filled: str, tmp_path: Path) -> None:
+    path = tmp_path / "stages.parquet"
+    assert export(filled, "-f", "parquet", "-o", str(path)).returncode == 0
+
+    table = parquet.read_table(path)
+
+    assert str(table.schema.field("started_ns").type) == "int64"
+    assert str(table.schema.field("duration_ms").type) == "double"
+    assert table.column("stage_name").to_pylist()[0] == FORMULA
+    assert table.column("span_id").to_pylist() == [sid(1), sid(2)]
+
+
+@pytest.mark.parametrize("table,rows", [("assets", 1), ("spans", 2)])
+def test_other_tables(filled: str, tmp_path: Path, table: str, rows: int) -> None:
+    path = tmp_path / f"{table}.parquet"
+    assert export(filled, "-f", "parquet", "--table", table, "-o", str(path)).returncode == 0
+
+    assert parquet.read_table(path).num_rows == rows
+
+
+def test_table_needs_a_format_that_has_tables(filled: str) -> None:
+    said = export(filled, "-f", "jsonl", "--table", "assets")
+
+    assert (said.returncode, said.stdout) == (2, b"")
+    assert b"--table and --raw go with --format csv or parquet" in said.stderr
