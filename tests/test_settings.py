@@ -44,6 +44,8 @@ OTHERS: dict[str, tuple[str, object]] = {
     "run_fallback": ("trace", "trace"),
     "run_from_session": ("yes", True),
     "expected_assets": ("plan=policy", "plan=policy"),
+    "thresholds": ("limits.json", "limits.json"),
+    "required_stages": ("input", "input"),
     "shutdown_s": ("1", 1.0),
 }
 # What a setting cannot stand without.

@@ -116,6 +116,12 @@ class Settings:
         "EVALVAULT_EXPECTED_ASSETS",
         "kinds of assets that stages are expected to use, per stage type; `none`: no expectation",
     )
+    thresholds: str = _setting(
+        "", "EVALVAULT_THRESHOLDS", "JSON file of thresholds of metrics, laid over the defaults; none: the defaults"
+    )
+    required_stages: str = _setting(
+        "input,retrieval,output", "EVALVAULT_REQUIRED_STAGES", "stage types that every trace should have; `none`: none"
+    )
     shutdown_s: float = _setting(10.0, "EVALVAULT_SHUTDOWN_S", "how long a stop waits for requests under way")
 
     @property
@@ -128,6 +134,12 @@ class Settings:
         if self.expected_assets.strip().lower() == "none":
             return {}
         return dict(_expectation(part) for part in self.expected_assets.split(";") if part.strip())
+
+    @property
+    def required_types(self) -> tuple[str, ...]:
+        """The stage types that every trace should have."""
+        said = [part.strip().lower() for part in self.required_stages.split(",") if part.strip()]
+        return () if said == ["none"] else tuple(dict.fromkeys(said))
 
     def __post_init__(self) -> None:
         _ = self.expected_kinds

@@ -101,7 +101,7 @@ def test_import_of_other_signals_can_be_chosen_to_be_no_fault(db_url: str, monke
         (("export", "r"), 3, "there is no database"),
         (("export",), 2, "say which traces"),
         (("export", "r", "--all"), 2, "say which traces"),
-        (("export", "r", "--format", "csv"), 2, "'otlp', 'jsonl'"),
+        (("export", "r", "--format", "xml"), 2, "'otlp', 'jsonl'"),
         (("remap",), 2, "say which traces"),
         (("remap", "--all"), 3, "there is no database"),
         (("remap", "--all", "--rules", "nowhere.yaml"), 2, "nowhere.yaml"),

@@ -14,6 +14,7 @@ import orjson
 
 from ..assembly.metric_names import direction
 from ..errors import SettingsError
+from ..settings import Settings
 from ..store.records import Limit, MetricStats
 
 Limits = Mapping[str, Limit]
@@ -43,6 +44,15 @@ def load_limits(profile: str | None = None, overlay: Path | None = None) -> dict
     for document in documents:
         merged |= document["default"] | document["profiles"].get(profile, {})
     return {name: _limit(name, said) for name, said in merged.items()}
+
+
+def limits_of(settings: Settings, profile: str | None = None, overlay: Path | None = None) -> dict[str, Limit]:
+    """Thresholds as the settings have them; `overlay` takes the place of the file that they name.
+
+    Raises:
+        SettingsError: as `load_limits`.
+    """
+    return load_limits(profile, overlay or (Path(settings.thresholds) if settings.thresholds else None))
 
 
 def fitting(limits: Limits, stats: Iterable[MetricStats]) -> dict[str, Limit]:

@@ -8,6 +8,7 @@ import typer
 
 from ..analysis.render import to_json, to_markdown
 from ..analysis.report import ReportOptions, debug_report
+from ..analysis.thresholds import limits_of
 from ..settings import load
 from .options import Db, reading_store
 
@@ -33,7 +34,11 @@ def report(
 
     Example: `evalvault-otel debug report nightly-42 -o report.md`
     """
-    found = debug_report(reading_store(db), run_id, ReportOptions(expected=load().expected_kinds))
+    settings = load()
+    options = ReportOptions(
+        limits=limits_of(settings), required=settings.required_types, expected=settings.expected_kinds
+    )
+    found = debug_report(reading_store(db), run_id, options)
     text = to_json(found).decode() if as_json or form is Format.JSON else to_markdown(found)
     if output is None:
         typer.echo(text)

@@ -13,9 +13,10 @@ from ..analysis.playbook import load_playbook
 from ..analysis.report_model import Recommendation
 from ..analysis.stage_json import stage_json
 from ..analysis.summary import Summary, summarize
-from ..analysis.thresholds import Limits, load_limits
+from ..analysis.thresholds import Limits, limits_of
 from ..analysis.trial import aggregates
 from ..errors import InvalidInput, NotFound
+from ..settings import load
 from ..store import Store
 from ..store.records import StageFilter
 from .options import AsJson, Db, Limit, reading_store
@@ -93,7 +94,7 @@ def summary(run_id: RunId, db: Db = None, as_json: AsJson = False) -> None:
 
     Example: `evalvault-otel stage summary nightly-42`
     """
-    found = summarize(reading_store(db), run_id)
+    found = summarize(reading_store(db), run_id, load().required_types)
     if as_json:
         print_json(found)
         return
@@ -114,7 +115,7 @@ def compute_metrics(
 
     Example: `evalvault-otel stage compute-metrics nightly-42 --relevance-json relevant.json`
     """
-    found = _metrics(run_id, relevance_json, load_limits(profile, thresholds_json), save=save, db=db)
+    found = _metrics(run_id, relevance_json, limits_of(load(), profile, thresholds_json), save=save, db=db)
     if as_json:
         print_json({"run_id": run_id, "aggregates": found})
         return
@@ -136,10 +137,10 @@ def report(
 
     Example: `evalvault-otel stage report nightly-42 --thresholds-profile prod`
     """
-    limits, actions = load_limits(profile, thresholds_json), load_playbook(playbook)
+    limits, actions = limits_of(load(), profile, thresholds_json), load_playbook(playbook)
     metrics = _metrics(run_id, relevance_json, limits, save=save, db=db)
     store = reading_store(db)
-    said = summarize(store, run_id)
+    said = summarize(store, run_id, load().required_types)
     guides = recommendations(failing_metrics(store, run_id, limits, 3), actions)
     if as_json:
         print_json({"run_id": run_id, "summary": said, "metrics": metrics, "recommendations": guides})

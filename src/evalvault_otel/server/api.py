@@ -18,6 +18,7 @@ from .. import __version__
 from ..analysis.completeness import DEFAULT_EXPECTED, Expected
 from ..assembly.options import DEFAULT_OPTIONS, AssemblyOptions
 from ..conventions.reading import DEFAULT, Conventions
+from ..settings import Settings
 from ..store import Store
 from .api_errors import RESPONSES, answer_errors
 from .api_models import Health, Index
@@ -37,6 +38,7 @@ _LINKS: Final = {
 
 
 _NO_KEYS: Final = Keys()
+_DEFAULT_SETTINGS: Final = Settings()
 
 
 def create_api(  # noqa: PLR0913, PLR0917 - all that the API knows, in one place
@@ -46,11 +48,13 @@ def create_api(  # noqa: PLR0913, PLR0917 - all that the API knows, in one place
     conventions: Conventions = DEFAULT,
     options: AssemblyOptions = DEFAULT_OPTIONS,
     expected_assets: Expected = DEFAULT_EXPECTED,
+    settings: Settings = _DEFAULT_SETTINGS,
 ) -> FastAPI:
     """The ASGI application of the query API.
 
     `metrics_registry` is what `/metrics` shows, `keys` who may read, `conventions` and
-    `options` what the traces were assembled with, `expected_assets` which kinds stages should use.
+    `options` what the traces were assembled with, `expected_assets` which kinds stages should use,
+    `settings` by which thresholds and required stages runs are judged.
     """
     app = FastAPI(
         title="evalvault-otel",
@@ -65,6 +69,7 @@ def create_api(  # noqa: PLR0913, PLR0917 - all that the API knows, in one place
     app.state.conventions = conventions
     app.state.options = options
     app.state.expected_assets = expected_assets
+    app.state.settings = settings
     answer_errors(app)
     app.add_api_route("/", _index, response_model=Index, summary="Where to go from here")
     app.add_api_route("/livez", _livez, response_model=Health, summary="The process answers", tags=["health"])

@@ -25,9 +25,10 @@ from ..analysis.report_model import DebugReport
 from ..analysis.run_assets import stage_uses
 from ..analysis.stage_json import stage_json
 from ..analysis.summary import Summary, summarize
-from ..analysis.thresholds import load_limits
+from ..analysis.thresholds import limits_of
 from ..analysis.why import explain
 from ..model import AssetUse, Finding, StageEvent
+from ..settings import Settings
 from ..store import Store
 from ..store.records import MetricFilter, RejectFilter, RunFilter, StageFilter, Trace
 from ..wire import otlp_json
@@ -104,6 +105,7 @@ def events(  # noqa: PLR0913, PLR0917 - one parameter per filter
 
 @router.get("/stage/metrics/{run_id:path}", response_model=RunMetrics, summary="Metrics of a run")
 def metrics(  # noqa: PLR0913, PLR0917 - one parameter per filter
+    request: Request,
     store: StoreOf,
     run_id: str,
     stage_id: str | None = None,
@@ -115,13 +117,15 @@ def metrics(  # noqa: PLR0913, PLR0917 - one parameter per filter
 ) -> Response:
     """Scores against thresholds, one per stage and metric, and the distribution of every metric of the run."""
     wanted = MetricFilter(stage_id, metric_name, failing)
-    return json_answer(run_metrics(store, run_id, load_limits(profile), wanted, limit, cursor))
+    return json_answer(
+        run_metrics(store, run_id, limits_of(request.app.state.settings, profile), wanted, limit, cursor)
+    )
 
 
 @router.get("/stage/summary/{run_id:path}", response_model=Summary, summary="A run in figures per stage type")
-def summary(store: StoreOf, run_id: str) -> Response:
+def summary(request: Request, store: StoreOf, run_id: str) -> Response:
     """Counts, errors, percentiles, self time, share of the critical path, missing stages."""
-    return json_answer(summarize(store, run_id))
+    return json_answer(summarize(store, run_id, request.app.state.settings.required_types))
 
 
 @router.get(
@@ -194,7 +198,12 @@ def reject(store: StoreOf, reject_id: int) -> Response:
 
 
 def _options(request: Request, profile: str | None) -> ReportOptions:
-    return ReportOptions(limits=load_limits(profile), expected=request.app.state.expected_assets)
+    settings: Settings = request.app.state.settings
+    return ReportOptions(
+        limits=limits_of(settings, profile),
+        required=settings.required_types,
+        expected=request.app.state.expected_assets,
+    )
 
 
 def _trace_json(store: Store, trace: Trace) -> TraceJson:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from ..analysis.thresholds import limits_of
 from ..errors import SettingsError, Unavailable
 from ..ingest import Assembler, Ingestor, IngestTelemetry
 from ..ingest.mapping import Mapping
@@ -42,7 +43,8 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
 
     Raises:
         OSError: an address is taken.
-        SettingsError, MissingExtra: the database, the keys, the certificate or the rules of the settings cannot work.
+        SettingsError, MissingExtra: the database, the keys, the certificate, the rules or the thresholds of the
+            settings cannot work.
     """
     keys, tls = Keys.of(settings), Tls.of(settings)
     bounds = RejectBounds(settings.max_rejects, settings.max_reject_bytes)
@@ -52,7 +54,9 @@ def build(settings: Settings, *, reuse_port: bool = False, figures: CollectorReg
     mapping = Mapping.of(settings)
     ingestor = Ingestor(store, settings, telemetry, mapping)
     receiver = Receiver(ingestor, settings, telemetry, keys)
-    api = create_api(store, figures or registry, keys, mapping.conventions, mapping.options, settings.expected_kinds)
+    limits_of(settings)  # whether the file of thresholds can be used is said at the start
+    shown_by = (mapping.conventions, mapping.options, settings.expected_kinds, settings)
+    api = create_api(store, figures or registry, keys, *shown_by)
     add_stage_events(api, receiver, settings)
     add_relevance(api, receiver, settings)
     loop = EventLoop()
