@@ -46,6 +46,9 @@ OTHERS: dict[str, tuple[str, object]] = {
     "expected_assets": ("plan=policy", "plan=policy"),
     "thresholds": ("limits.json", "limits.json"),
     "required_stages": ("input", "input"),
+    "phoenix_url": ("http://p:6006", "http://p:6006"),
+    "jaeger_url": ("http://j:16686", "http://j:16686"),
+    "viewers": ("Tempo=http://t/{trace_id}", "Tempo=http://t/{trace_id}"),
     "shutdown_s": ("1", 1.0),
 }
 # What a setting cannot stand without.
