@@ -20,6 +20,11 @@ FORMULA = '=1+"1",\n'
 
 @pytest.fixture
 def filled(db_url: str, tmp_path: Path) -> str:
+    return fill(db_url, tmp_path)
+
+
+def fill(db_url: str, tmp_path: Path) -> str:
+    """Two stages, one with a name that is a formula, one that uses an asset."""
     asset = {"evalvault.asset.kind": "model", "evalvault.asset.name": "gpt", "evalvault.asset.version": "4"}
     used = (SpanEvent(at(11), "evalvault.asset", asset),)
     spans = [
@@ -56,6 +61,14 @@ def test_csv_is_read_back(filled: str, tmp_path: Path) -> None:
     assert (first["span_id"], first["stage_name"]) == (sid(1), "'" + FORMULA)
     assert (first["tokens_in"], second["tokens_in"]) == ("", "5")
     assert '"name":"gpt"' in second["assets"]
+
+
+def test_both_databases_give_the_same_bytes(postgres_url: str, tmp_path: Path) -> None:
+    databases = (postgres_url, f"sqlite:///{tmp_path}/same.db")
+    first, second = (export(fill(url, tmp_path), "-f", "csv").stdout for url in databases)
+
+    assert first.count(b"\r\n") == 3
+    assert first == second
 
 
 def test_raw_csv_leaves_formulas(filled: str) -> None:
