@@ -26,6 +26,9 @@ from .api_routes import StoreOf, router
 from .asset_routes import router as asset_router
 from .compare_routes import router as compare_router
 from .keys import Keys, Scope, presented_key
+from .stream_feed import Feed
+from .stream_routes import router as stream_router
+from .stream_routes import socket_router
 
 _LINKS: Final = {
     "runs": "/api/runs",
@@ -70,6 +73,7 @@ def create_api(  # noqa: PLR0913, PLR0917 - all that the API knows, in one place
     app.state.options = options
     app.state.expected_assets = expected_assets
     app.state.settings = settings
+    app.state.feed = Feed(store, settings.max_streams, settings.stream_heartbeat_s)
     answer_errors(app)
     app.add_api_route("/", _index, response_model=Index, summary="Where to go from here")
     app.add_api_route("/livez", _livez, response_model=Health, summary="The process answers", tags=["health"])
@@ -83,11 +87,13 @@ def create_api(  # noqa: PLR0913, PLR0917 - all that the API knows, in one place
     # Before the others: the path of a run takes whatever follows.
     guarded.include_router(asset_router)
     guarded.include_router(compare_router)
+    guarded.include_router(stream_router)
     guarded.include_router(router)
     guarded.add_api_route(
         "/metrics", metrics, response_class=Response, summary="Figures for Prometheus", tags=["health"]
     )
     app.include_router(guarded)
+    app.include_router(socket_router)
     return app
 
 

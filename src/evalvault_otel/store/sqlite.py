@@ -162,11 +162,20 @@ class _SqliteTransaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._numbered = False
+
+    def _number(self, table: Table) -> None:
+        """Give this transaction its number before it writes to `trace`: those who follow read on by it (`changes`)."""
+        if table is rows.TRACE and not self._numbered:
+            self._connection.execute("UPDATE trace_write SET number = number + 1")
+            self._numbered = True
 
     def insert(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> None:
+        self._number(table)
         self._connection.executemany(_INSERT[table], new_rows)
 
     def insert_missing(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+        self._number(table)
         size = len(table.key)
         sql = f"{_INSERT[table]} ON CONFLICT DO NOTHING"
         added = set()
@@ -176,6 +185,7 @@ class _SqliteTransaction:
         return added
 
     def merge(self, table: Table, new_rows: Sequence[tuple[Any, ...]], update: str) -> None:
+        self._number(table)
         sql = f"{_INSERT[table]} ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {update}"
         self._connection.executemany(sql, new_rows)
 
@@ -196,10 +206,18 @@ class _SqliteTransaction:
 
 _ARCHIVE = (rows.RESOURCE, rows.SCOPE, rows.SPAN, rows.LOG_EVENT)
 _TABLES = (*_ARCHIVE, rows.ASSET, rows.TRACE, rows.RUN, rows.REJECT, *rows.DERIVED)
-_INSERT = {
-    table: f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"  # noqa: S608 - our own names
-    for table in _TABLES
-}
+
+
+def _insert(table: Table) -> str:
+    columns, values = list(table.columns), ["?"] * len(table.columns)
+    if table is rows.TRACE:
+        # PostgreSQL has a default for it.
+        columns.append("changed")
+        values.append("(SELECT number FROM trace_write)")
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)})"  # noqa: S608 - our own names
+
+
+_INSERT = {table: _insert(table) for table in _TABLES}
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

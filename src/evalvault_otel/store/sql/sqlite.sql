@@ -86,3 +86,6 @@ e.type IN ('text', 'true', 'false')
 
 -- name: word
 CASE e.type WHEN 'text' THEN e.value ELSE e.type END
+
+-- name: settled
+(SELECT number + 1 FROM trace_write)
