@@ -109,7 +109,9 @@ def page_after(store: Queries, after: Position) -> EventPage:
     runs = _last_of_runs(store, changes, parts)
     traces = tuple(
         (
-            *_stage_events(stages.get(change.trace_id, ()), uses.get(change.trace_id, ()), parts.get(change.trace_id, ())),
+            *_stage_events(
+                stages.get(change.trace_id, ()), uses.get(change.trace_id, ()), parts.get(change.trace_id, ())
+            ),
             *map(_run_event, runs.get(change.trace_id, ())),
             _trace_event(change, parts.get(change.trace_id, ())),
         )
@@ -160,9 +162,7 @@ def _last_of_runs(
     return found
 
 
-def _stage_events(
-    stages: Sequence[StageEvent], uses: Sequence[AssetUse], parts: Sequence[RunTrace]
-) -> Iterator[Event]:
+def _stage_events(stages: Sequence[StageEvent], uses: Sequence[AssetUse], parts: Sequence[RunTrace]) -> Iterator[Event]:
     services = {part.run_id: frozenset({part.service}) for part in parts}
     used: dict[str, list[AssetUse]] = {}
     for use in uses:

@@ -68,7 +68,7 @@ class Feed:
             self._readers -= 1
 
     async def start(self, after: Position | None) -> tuple[Position, Event]:
-        """Where a reader begins that has read up to `after` (None: it wants what comes from now on), and its first event.
+        """Where a reader begins that has read up to `after`, or wants what comes from now on; and its first event.
 
         Raises:
             Unavailable: the database cannot be reached.

@@ -4,7 +4,7 @@ Source of the form of events: WHATWG HTML, "Server-sent events".
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -23,6 +23,8 @@ from .keys import Scope as KeyScope
 from .stream_events import Event, Wanted, kinds_of
 from .stream_feed import Feed
 
+Write = Callable[[Event], Awaitable[None]]
+
 router = APIRouter(prefix="/api")
 socket_router = APIRouter(prefix="/api")
 
@@ -31,6 +33,8 @@ _PATIENCE_S: Final = 60.0
 # What a reader has to take what is on its way when its stream ends.
 _LAST_WORDS_S: Final = 0.5
 _RETRY_MS: Final = 1000
+# Until the connection is gone, uvicorn would report a handler that ends now as one that never answered.
+_DENIED_S: Final = 0.1
 _GOING_AWAY: Final = 1012
 
 
@@ -62,25 +66,31 @@ class EventStream(Response):
         self._feed, self._after, self._wanted, self._endless = feed, after, wanted, endless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request.
+
+        Raises:
+            Unavailable: there is no place or the database cannot be reached; nothing was sent then.
+        """
+
+        async def write(event: Event) -> None:
+            await send({"type": "http.response.body", "body": _frame(event), "more_body": True})
+
+        async def leave() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
         with self._feed.place():
             position, first = await self._feed.start(self._after)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-
-            async def write(events: Sequence[Event]) -> None:
-                body = b"".join(map(_frame, events))
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-
-            async def leave() -> None:
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-
-            await send({"type": "http.response.body", "body": b"retry: %d\n\n" % _RETRY_MS, "more_body": True})
-            await write([first])
+            await send({"type": "http.response.body", "body": b"retry: %d\n" % _RETRY_MS, "more_body": True})
+            await write(first)
             events = self._feed.follow(position, self._wanted, endless=self._endless)
             await _deliver(self._feed, events, write, leave)
             _abort_soon(scope)
-            with suppress(Exception):
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            # A reader that takes nothing is not waited for.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @router.get(
@@ -117,23 +127,24 @@ async def stream_socket(socket: WebSocket) -> None:
             await _talk(socket, feed, first, feed.follow(position, wanted))
     except EvalVaultError as exc:
         await socket.send_denial_response(answer_of(exc))
+        await asyncio.sleep(_DENIED_S)
 
 
 async def _talk(socket: WebSocket, feed: Feed, first: Event, events: AsyncIterator[Event]) -> None:
-    async def write(told: Sequence[Event]) -> None:
-        for event in told:
-            await socket.send_text(_message(event))
+    async def write(event: Event) -> None:
+        await socket.send_text(_message(event))
 
     async def leave() -> None:
-        with suppress(WebSocketDisconnect):
-            while True:
-                await socket.receive_text()
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass
 
-    await write([first])
+    await write(first)
     await _deliver(feed, events, write, leave)
     _abort_soon(socket.scope)
-    with suppress(Exception):
-        await socket.close(_GOING_AWAY)
+    # It may be gone already, or take nothing.
+    with suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
+        async with asyncio.timeout(_LAST_WORDS_S):
+            await socket.close(_GOING_AWAY)
 
 
 def _refuse_strangers(socket: WebSocket) -> None:
@@ -153,7 +164,7 @@ def _refuse_strangers(socket: WebSocket) -> None:
 async def _deliver(
     feed: Feed,
     events: AsyncIterator[Event],
-    write: Callable[[Sequence[Event]], Awaitable[None]],
+    write: Write,
     leave: Callable[[], Awaitable[None]],
 ) -> None:
     """Write events until there are no more, nobody takes them, the reader leaves or the server stops."""
@@ -166,10 +177,10 @@ async def _deliver(
         await asyncio.gather(*parts, return_exceptions=True)
 
 
-async def _pump(events: AsyncIterator[Event], write: Callable[[Sequence[Event]], Awaitable[None]]) -> None:
+async def _pump(events: AsyncIterator[Event], write: Write) -> None:
     async for event in events:
         async with asyncio.timeout(_PATIENCE_S):
-            await write([event])
+            await write(event)
 
 
 def _abort_soon(scope: Scope) -> None:

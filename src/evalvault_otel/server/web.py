@@ -26,7 +26,7 @@ _MAX_MESSAGE = 64 * 1024
 class WebServer:
     """An ASGI application on an address. `address` is the one really bound."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it serves, and how
         self,
         app: ASGIApp,
         address: str,
@@ -101,10 +101,7 @@ def _patient(head_timeout_s: float) -> type[H11Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            cycle: RequestResponseCycle | None = self.cycle
-            if self.transport.get_protocol() is not self:
-                self._wait_no_more()  # it is a WebSocket now
-            elif cycle is not None and not cycle.response_complete:
+            if _is_answering(self):
                 self._wait_no_more()
             elif self._waiting is None:
                 self._wait()
@@ -126,6 +123,13 @@ def _patient(head_timeout_s: float) -> type[H11Protocol]:
                 self._waiting = None
 
     return PatientProtocol
+
+
+def _is_answering(protocol: H11Protocol) -> bool:
+    """Whether the client has said what it wants, and has not got all of it; a WebSocket never has."""
+    cycle: RequestResponseCycle | None = protocol.cycle
+    is_web_socket = protocol.transport.get_protocol() is not protocol
+    return is_web_socket or (cycle is not None and not cycle.response_complete)
 
 
 class _Flow(FlowControl):

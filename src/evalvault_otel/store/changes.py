@@ -106,7 +106,9 @@ class SqlFollowing(ABC):
 
     def changes(self, after: Position, limit: int) -> list[Change]:
         """See `Following.changes`."""
-        return [_change_of(row) for row in self._read("changes", number=after.number, trace_id=after.trace_id, limit=limit)]
+        return [
+            _change_of(row) for row in self._read("changes", number=after.number, trace_id=after.trace_id, limit=limit)
+        ]
 
     def changed_parts(self, trace_ids: Sequence[str]) -> list[RunTrace]:
         """See `Following.changed_parts`."""
