@@ -38,6 +38,8 @@ OTHERS: dict[str, tuple[str, object]] = {
     "spool": ("off", "off"),
     "max_spool_bytes": ("4000", 4000),
     "quiet_ms": ("100", 100.0),
+    "max_streams": ("9", 9),
+    "stream_heartbeat_s": ("1", 1.0),
     "max_rejects": ("7", 7),
     "max_reject_bytes": ("5000", 5000),
     "rules": ("rules.yaml", "rules.yaml"),
@@ -46,6 +48,9 @@ OTHERS: dict[str, tuple[str, object]] = {
     "expected_assets": ("plan=policy", "plan=policy"),
     "thresholds": ("limits.json", "limits.json"),
     "required_stages": ("input", "input"),
+    "phoenix_url": ("http://p:6006", "http://p:6006"),
+    "jaeger_url": ("http://j:16686", "http://j:16686"),
+    "viewers": ("Tempo=http://t/{trace_id}", "Tempo=http://t/{trace_id}"),
     "shutdown_s": ("1", 1.0),
 }
 # What a setting cannot stand without.

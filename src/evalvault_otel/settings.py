@@ -128,6 +128,11 @@ class Settings:
     required_stages: str = _setting(
         "input,retrieval,output", "EVALVAULT_REQUIRED_STAGES", "stage types that every trace should have; `none`: none"
     )
+    phoenix_url: str = _setting("", "EVALVAULT_PHOENIX_URL", "where people open Phoenix; none: no links to it")
+    jaeger_url: str = _setting("", "EVALVAULT_JAEGER_URL", "where people open Jaeger; none: no links to it")
+    viewers: str = _setting(
+        "", "EVALVAULT_VIEWERS", "links to other programs: `NAME=https://…{trace_id}…{span_id}`, parted by `;`"
+    )
     shutdown_s: float = _setting(10.0, "EVALVAULT_SHUTDOWN_S", "how long a stop waits for requests under way")
 
     @property

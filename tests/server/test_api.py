@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,10 @@ class Answer:
 class Api:
     address: str
 
-    def get(self, path: str, method: str = "GET") -> Answer:
+    def get(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+        request = Request(f"http://{self.address}{path}", method=method, headers=dict(headers or {}))
         try:
-            with urlopen(Request(f"http://{self.address}{path}", method=method), timeout=30) as answer:
+            with urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server
                 return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
         except HTTPError as exc:
             return Answer(exc.code, {k.lower(): v for k, v in exc.headers.items()}, exc.read())
@@ -151,6 +153,34 @@ class TestAnswers:
         assert "retrieval.latency_ms" in {item["metric_name"] for item in found["aggregates"]}
         one = api.get(f"/api/stage/metrics/{RUN}?stage_id=t9-s2&metric_name=retrieval.result_count").json["metrics"]
         assert [(item["score"], item["threshold"], item["evidence"]) for item in one] == [(0.0, 1.0, {"doc_ids": []})]
+
+    def test_who_has_the_answer_already_is_told_so(self, api: Api, store: Store) -> None:
+        save(store, *planted_run()[:8])
+        for path in (f"/api/stage/summary/{RUN}", "/api/runs", f"/api/traces/{tid(1)}", f"/api/stage/debug/{RUN}"):
+            first = api.get(path)
+            tag = first.headers["etag"]
+            again = api.get(path, headers={"If-None-Match": f'W/"other", W/{tag}'})
+            assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+            assert api.get(path, headers={"If-None-Match": '"other"'}).body == first.body
+        tag = api.get("/api/runs").headers["etag"]
+        save(store, assembly([stage(99, 1, "output", run_id="another")]))
+        assert api.get("/api/runs", headers={"If-None-Match": tag}).status == 200
+        assert "etag" not in api.get("/api/runs/nobody").headers
+        assert "etag" not in api.get("/livez").headers
+
+    def test_debug_as_a_page(self, api: Api, store: Store) -> None:
+        save(store, *planted_run())
+        answer = api.get(f"/api/stage/debug/{RUN}?format=html")
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.body.startswith(b"<!DOCTYPE html>")
+
+    def test_links_from_elsewhere_lead_to_the_trace(self, api: Api, store: Store) -> None:
+        save(store, *planted_run())
+        dashed = str(uuid.UUID(tid(1))).upper()
+        assert api.get(f"/trace?trace_id={dashed}").json["trace_id"] == tid(1)
+        assert api.get(f"/trace?trace_id={'f' * 32}").status == 404
+        assert api.get("/trace").status == 422
 
     def test_debug_as_markdown(self, api: Api, store: Store) -> None:
         save(store, *planted_run())
@@ -279,12 +309,13 @@ def test_openapi_describes_every_answer(api: Api) -> None:
         "/api/stage/metrics/R",
         "/api/stage/summary/R", "/api/stage/debug/R", "/api/findings/codes", "/api/traces/{trace_id}", "/api/rejects",
         "/api/rejects/{reject_id}", "/api/assets", "/api/assets/graph", "/api/assets/{kind}/{name}",
+        "/api/compare", "/trace",
     }  # fmt: skip
     for path, methods in document["paths"].items():
         assert set(methods) == {"get"}, path
         responses = methods["get"]["responses"]
         assert {"404", "422", "503"} <= set(responses)
-        if path != "/metrics":
+        if path not in {"/metrics", "/trace"}:
             assert responses["200"]["content"]["application/json"]["schema"]["$ref"], path
         error = responses["422"]["content"]["application/json"]["schema"]["$ref"]
         assert error.endswith("/ApiError")

@@ -143,7 +143,7 @@ def test_who_reads_on_behind_an_id_gets_each_trace_once(server: Server) -> None:
     after: str | None = "0"
     while after:
         # A reader that is cut off again and again, each time after 11 traces.
-        stream = told(server, follow="false", events="trace,stage", headers={"Last-Event-ID": after}, after="0")
+        stream = told(server, follow="false", events="trace,stage", last_event_id=after, after="0")
         traces = list(islice((event for event in stream if event.kind == "trace"), 11))
         seen += [event.data["trace_id"] for event in traces]
         after = traces[-1].id if traces else None
@@ -152,7 +152,7 @@ def test_who_reads_on_behind_an_id_gets_each_trace_once(server: Server) -> None:
 
 
 def test_an_id_of_another_database_is_answered_with_a_reset(plain: Server) -> None:
-    (event,) = all_there_is(plain, after="999999999")
+    (event,) = all_there_is(plain, after=str(2**62))
 
     assert event.kind == "reset"
     assert "restored" in event.data["reason"]

@@ -126,3 +126,15 @@ def test_a_position_is_what_it_was_as_text() -> None:
 def test_other_texts_are_no_position(text: str) -> None:
     with pytest.raises(InvalidInput):
         Position.of(text)
+
+
+def test_a_position_outlives_the_trace_that_had_it(store: Store) -> None:
+    _save(store, 1, 2)
+    after = _read_on(store, START)[-1].position
+    store.prune(2**62, 10)
+    assert store.may_know(after)
+
+    _save(store, 1, 3)
+
+    assert [change.trace_id for change in store.changes(after, 10)] == [tid(1), tid(3)]
+    assert not store.may_know(Position(2**62))

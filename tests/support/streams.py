@@ -19,9 +19,10 @@ class Told:
     data: Any
 
 
-def told(server: Server, timeout_s: float = 20, headers: dict[str, str] | None = None, **params: str) -> Iterator[Told]:
+def told(server: Server, last_event_id: str = "", **params: str) -> Iterator[Told]:
     """The events of a stream from the moment that it is open; it ends with the stream."""
-    answer = requests.get(server.url("/api/stream"), params, headers=headers, stream=True, timeout=timeout_s)
+    headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+    answer = requests.get(server.url("/api/stream"), params, headers=headers, stream=True, timeout=20)
     assert answer.status_code == 200, answer.text
     return _events(answer)
 

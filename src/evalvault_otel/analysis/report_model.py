@@ -272,7 +272,10 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class DebugReport:
-    """Why a run is slow, wrong or failing. `findings` are ranked by impact; `verdict` says the worst in a sentence."""
+    """Why a run is slow, wrong or failing. `findings` are ranked by impact; `verdict` says the worst in a sentence.
+
+    `schema_version` changes when a field goes or means something else; new fields do not change it.
+    """
 
     run: RunPart
     verdict: str
@@ -286,3 +289,4 @@ class DebugReport:
     assets: AssetsPart
     evidence: list[EvidencePart]
     recommendations: list[Recommendation]
+    schema_version: str = "1"

@@ -6,9 +6,14 @@ from typing import Annotated
 
 import typer
 
+from ..analysis.playbook import load_playbook
 from ..analysis.render import to_json, to_markdown
+from ..analysis.render_html import to_html
 from ..analysis.report import ReportOptions, debug_report
+from ..analysis.report_model import DebugReport
 from ..analysis.thresholds import limits_of
+from ..analysis.viewers import Viewers, viewers_of
+from ..errors import InvalidInput
 from ..settings import load
 from .options import Db, reading_store
 
@@ -20,6 +25,7 @@ class Format(StrEnum):
 
     MARKDOWN = "markdown"
     JSON = "json"
+    HTML = "html"
 
 
 @app.command("report")
@@ -28,20 +34,40 @@ def report(
     db: Db = None,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to write it.")] = Format.MARKDOWN,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    thresholds_json: Annotated[
+        Path | None, typer.Option("--thresholds-json", help="Thresholds that replace the built-in.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--thresholds-profile", help="A profile of thresholds: dev, prod, or yours.")
+    ] = None,
+    playbook: Annotated[Path | None, typer.Option("--playbook", help="Actions that replace the built-in.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Print the debug report of a run: the slow stage, errors, failing metrics, changed assets, each with trace ids.
 
-    Example: `evalvault-otel debug report nightly-42 -o report.md`
+    Example: `evalvault-otel debug report nightly-42 -f html -o report.html`
     """
     settings = load()
     options = ReportOptions(
-        limits=limits_of(settings), required=settings.required_types, expected=settings.expected_kinds
+        limits=limits_of(settings, profile, thresholds_json),
+        playbook=load_playbook(playbook),
+        required=settings.required_types,
+        expected=settings.expected_kinds,
     )
+    viewers = viewers_of(settings)
     found = debug_report(reading_store(db), run_id, options)
-    text = to_json(found).decode() if as_json or form is Format.JSON else to_markdown(found)
+    text = _written(found, Format.JSON if as_json else form, viewers)
     if output is None:
         typer.echo(text)
-    else:
+        return
+    try:
         output.write_text(text, "utf-8")
-        typer.echo(f"written to {output}")
+    except OSError as exc:
+        raise InvalidInput(f"{output} cannot be written: {exc.strerror or exc}") from exc
+    typer.echo(f"written to {output}")
+
+
+def _written(report: DebugReport, form: Format, viewers: Viewers) -> str:
+    if form is Format.HTML:
+        return to_html(report, viewers)
+    return to_json(report).decode() if form is Format.JSON else to_markdown(report)

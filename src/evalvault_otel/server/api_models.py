@@ -96,10 +96,11 @@ class RejectList:
 
 @dataclass(frozen=True, slots=True)
 class TreeStage:
-    """A stage in a tree: `depth` is the number of stages above it."""
+    """A stage in a tree: `depth` is the number of stages above it, `viewers` links to it in other programs."""
 
     depth: int
     stage: StageJson
+    viewers: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class TraceJson:
 
     `assets` has every use, `applied_assets` each asset in a version once with the stages that used it, `stage_inputs`
     what each stage began with, by start.
-    `evaluations` are stages of other traces that evaluate this one.
+    `evaluations` are stages of other traces that evaluate this one, `viewers` links to the trace in other programs.
 
     `assembled` is false until its spans were turned into stages for the first time. `why` says of each stage what made
     it what it is, when that was asked for. `spans` holds the archived spans as
@@ -169,6 +170,7 @@ class TraceJson:
     findings: Sequence[FindingJson]
     links: Sequence[LinkJson]
     evaluations: Sequence[EvaluationJson]
+    viewers: dict[str, str]
     why: Sequence[Why] | None = None
     spans: Any = None
     log_events: Sequence[LogEventJson] | None = None

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from ..analysis.applied import asset_json, by_stage, stage_inputs, trace_assets
 from ..analysis.bottlenecks import in_tree_order
@@ -20,12 +21,14 @@ from ..analysis.finding_meanings import all_codes, meaning_of
 from ..analysis.metrics import RunMetrics, run_metrics
 from ..analysis.reject_json import RejectDetailJson, reject_detail_json, reject_json
 from ..analysis.render import to_json, to_markdown
+from ..analysis.render_html import to_html
 from ..analysis.report import ReportOptions, debug_report
 from ..analysis.report_model import DebugReport
 from ..analysis.run_assets import stage_uses
 from ..analysis.stage_json import stage_json
 from ..analysis.summary import Summary, summarize
 from ..analysis.thresholds import limits_of
+from ..analysis.viewers import Viewers
 from ..analysis.why import explain
 from ..model import AssetUse, Finding, StageEvent
 from ..settings import Settings
@@ -46,6 +49,8 @@ from .api_models import (
 )
 
 router = APIRouter(prefix="/api")
+# The page says the same of itself; the header also holds where it is framed.
+_NO_SCRIPTS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"}
 
 
 def _store(request: Request) -> Store:
@@ -131,20 +136,24 @@ def summary(request: Request, store: StoreOf, run_id: str) -> Response:
 @router.get(
     "/stage/debug/{run_id:path}",
     response_model=DebugReport,
-    responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {kind: {"schema": {"type": "string"}} for kind in ("text/markdown", "text/html")}},
+    },
     summary="Why a run is slow, wrong or failing",
 )
 def debug(
     request: Request,
     store: StoreOf,
     run_id: str,
-    form: Annotated[Literal["json", "markdown"], Query(alias="format")] = "json",
+    form: Annotated[Literal["json", "markdown", "html"], Query(alias="format")] = "json",
     profile: Profile = None,
 ) -> Response:
     """The debug report. The same data gives the same bytes."""
     report = debug_report(store, run_id, _options(request, profile))
     if form == "markdown":
         return PlainTextResponse(to_markdown(report), media_type="text/markdown")
+    if form == "html":
+        return HTMLResponse(to_html(report, request.app.state.viewers), headers=_NO_SCRIPTS)
     return Response(to_json(report), media_type="application/json")
 
 
@@ -159,7 +168,7 @@ def trace(
     """The stage tree, asset uses and findings of a trace."""
     trace_id = trace_id.lower()
     found = store.trace(trace_id)
-    shown = _trace_json(store, found)
+    shown = _trace_json(store, found, request.app.state.viewers)
     if why:
         stages = store.trace_stages(trace_id)
         state = request.app.state
@@ -169,6 +178,13 @@ def trace(
         archive = orjson.Fragment(otlp_json.encode(store.spans(trace_id)))
         shown = replace(shown, spans=archive, log_events=list(map(log_event_json, store.logs(trace_id))))
     return json_answer(shown)
+
+
+async def trace_of(
+    trace_id: Annotated[str, Query(description="32 hex digits", examples=["4bf92f3577b34da6a3ce929d0e0e4736"])],
+) -> Response:
+    """Where links from other programs lead: to the answer about the trace. Dashes and capital letters do not matter."""
+    return RedirectResponse(f"/api/traces/{quote(trace_id.strip().replace('-', '').lower(), safe='')}")
 
 
 @router.get("/findings/codes", response_model=FindingCodes, summary="What the codes of findings mean")
@@ -206,7 +222,7 @@ def _options(request: Request, profile: str | None) -> ReportOptions:
     )
 
 
-def _trace_json(store: Store, trace: Trace) -> TraceJson:
+def _trace_json(store: Store, trace: Trace, viewers: Viewers) -> TraceJson:
     part = next((part for part in trace.parts if part.run_id == trace.run_id), None)
     stages, uses = store.trace_stages(trace.trace_id), store.asset_uses(trace.trace_id)
     used = by_stage(uses)
@@ -221,18 +237,20 @@ def _trace_json(store: Store, trace: Trace) -> TraceJson:
         finished_at=iso(trace.last_ns),
         span_count=trace.span_count,
         assembled=trace.assembled,
-        stages=[_tree_stage(stage, depth, used) for stage, depth in in_tree_order(stages)],
+        stages=[_tree_stage(stage, depth, used, viewers) for stage, depth in in_tree_order(stages)],
         assets=list(map(asset_json, uses)),
         applied_assets=trace_assets(stages, uses),
         stage_inputs=stage_inputs(stages, uses),
         findings=[_finding_json(finding) for finding in store.findings(trace.trace_id)],
         links=list(map(link_json, store.links(trace.trace_id))),
         evaluations=evaluations_of(store, trace.trace_id, stages),
+        viewers=viewers.of_trace(trace.trace_id),
     )
 
 
-def _tree_stage(stage: StageEvent, depth: int, used: Mapping[str, list[AssetUse]]) -> TreeStage:
-    return TreeStage(depth, stage_json(stage, used.get(stage.stage_id, ())))
+def _tree_stage(stage: StageEvent, depth: int, used: Mapping[str, list[AssetUse]], viewers: Viewers) -> TreeStage:
+    links = viewers.of_span(stage.trace_id, stage.span_id)
+    return TreeStage(depth, stage_json(stage, used.get(stage.stage_id, ())), links)
 
 
 def _finding_json(finding: Finding) -> FindingJson:

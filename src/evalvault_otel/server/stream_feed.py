@@ -76,7 +76,7 @@ class Feed:
         settled = await self._read(self._store.settled)
         if after is None:
             return settled, heartbeat(settled, time.time_ns())
-        if after.number > settled.number and after.number > await self._read(self._store.latest_change):
+        if not await self._read(partial(self._store.may_know, after)):
             return settled, reset(after, settled)
         return after, heartbeat(after, time.time_ns())
 

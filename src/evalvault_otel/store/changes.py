@@ -70,6 +70,9 @@ class Following(Protocol):
     def settled(self) -> Position:
         """Before this position nothing will appear any more."""
 
+    def may_know(self, position: Position) -> bool:
+        """Whether this database can have given the position: it is not later than everything here."""
+
     def latest_change(self) -> int:
         """Another number when there are other changes than before; cheap to ask."""
 
@@ -99,6 +102,10 @@ class SqlFollowing(ABC):
     def settled(self) -> Position:
         """See `Following.settled`."""
         return Position(self._read("settled_number")[0]["n"])
+
+    def may_know(self, position: Position) -> bool:
+        """See `Following.may_know`."""
+        return bool(position.number <= self._read("newest_number")[0]["n"])
 
     def latest_change(self) -> int:
         """See `Following.latest_change`."""

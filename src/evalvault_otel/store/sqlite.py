@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import EvalVaultError, InvalidInput, Unavailable
 from . import rows
 from .migrations import missing
+from .named_sql import statement
 from .percentile import Percentiles
 from .rejecting import RejectBounds
 from .reminder import remind
@@ -162,20 +163,11 @@ class _SqliteTransaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._numbered = False
-
-    def _number(self, table: Table) -> None:
-        """Give this transaction its number before it writes to `trace`: those who follow read on by it (`changes`)."""
-        if table is rows.TRACE and not self._numbered:
-            self._connection.execute("UPDATE trace_write SET number = number + 1")
-            self._numbered = True
 
     def insert(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> None:
-        self._number(table)
         self._connection.executemany(_INSERT[table], new_rows)
 
     def insert_missing(self, table: Table, new_rows: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
-        self._number(table)
         size = len(table.key)
         sql = f"{_INSERT[table]} ON CONFLICT DO NOTHING"
         added = set()
@@ -185,7 +177,6 @@ class _SqliteTransaction:
         return added
 
     def merge(self, table: Table, new_rows: Sequence[tuple[Any, ...]], update: str) -> None:
-        self._number(table)
         sql = f"{_INSERT[table]} ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {update}"
         self._connection.executemany(sql, new_rows)
 
@@ -213,7 +204,7 @@ def _insert(table: Table) -> str:
     if table is rows.TRACE:
         # PostgreSQL has a default for it.
         columns.append("changed")
-        values.append("(SELECT number FROM trace_write)")
+        values.append(statement("sqlite", "next_number", frozenset()))
     return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)})"  # noqa: S608 - our own names
 
 

@@ -1,8 +1,11 @@
--- What changed, in the order of the transactions that did it. `settled` is in the dialects: every transaction with a
--- smaller number has ended, so none can add anything there any more.
+-- What changed, in the order of the transactions that did it. Two are in the dialects. `settled`: every transaction with
+-- a smaller number has ended, so none can add anything there any more. `newest`: no transaction had a larger number.
 
 -- name: settled_number
 SELECT {settled} AS n
+
+-- name: newest_number
+SELECT {newest} AS n
 
 -- name: latest_change
 SELECT COALESCE(max(changed), 0) AS n FROM trace WHERE NOT dirty AND changed < {settled}

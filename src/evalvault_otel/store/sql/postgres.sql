@@ -92,3 +92,6 @@ json_build_array(e.value) ->> 0
 
 -- name: settled
 CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)
+
+-- name: newest
+CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)

@@ -1,0 +1,1 @@
+"""The JSON Schema of the debug report, made from its records."""
