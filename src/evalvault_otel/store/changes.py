@@ -8,13 +8,17 @@ nothing can appear there any more, and whoever reads on from a position misses n
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
 from ..errors import InvalidInput
 from ..model import RunTrace, StageEvent
 from . import read_rows as rows
+
+# The largest number that a database has.
+_MAX_NUMBER: Final = 2**63 - 1
+_DIGITS: Final = 19
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,7 +39,7 @@ class Position:
             InvalidInput: the text is none.
         """
         number, _, trace_id = text.strip().partition("-")
-        if not (number.isascii() and number.isdigit() and len(number) < len(str(2**63))):
+        if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS and int(number) <= _MAX_NUMBER):
             raise InvalidInput(f"{text!r} is not the id of an event of the stream")
         return cls(int(number), trace_id)
 
