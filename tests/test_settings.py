@@ -38,6 +38,8 @@ OTHERS: dict[str, tuple[str, object]] = {
     "spool": ("off", "off"),
     "max_spool_bytes": ("4000", 4000),
     "quiet_ms": ("100", 100.0),
+    "max_streams": ("9", 9),
+    "stream_heartbeat_s": ("1", 1.0),
     "max_rejects": ("7", 7),
     "max_reject_bytes": ("5000", 5000),
     "rules": ("rules.yaml", "rules.yaml"),

@@ -14,7 +14,8 @@ EvalVaultError               try again?
 ├── WorkerFailed             no   one of several server processes did not start: the message says why
 └── Unavailable              yes  storage away, queue full, shutting down
     ├── Overloaded           yes  the queue's bound is reached
-    └── RateLimited          yes  this API key sends more than it may
+    ├── RateLimited          yes  this API key sends more than it may
+    └── TooManyReaders       yes  the live stream has as many readers as it may have
 ```
 """
 
@@ -85,3 +86,7 @@ class Overloaded(Unavailable):
 
 class RateLimited(Unavailable):
     """This API key sends more than it may; a little later it may again."""
+
+
+class TooManyReaders(Unavailable):
+    """The live stream has as many readers as it may have; when one leaves there is a place."""

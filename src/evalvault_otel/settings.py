@@ -97,6 +97,12 @@ class Settings:
         "EVALVAULT_QUIET_MS",
         "a trace without its root (or with a parent missing) is assembled after this pause",
     )
+    max_streams: int = _setting(
+        64, "EVALVAULT_MAX_STREAMS", "readers of the live stream that one server process has at a time"
+    )
+    stream_heartbeat_s: float = _setting(
+        15.0, "EVALVAULT_STREAM_HEARTBEAT_S", "a live stream without events gives a sign of life after this time"
+    )
     max_rejects: int = _setting(10_000, "EVALVAULT_MAX_REJECTS", "rejects kept; the oldest go first")
     max_reject_bytes: int = _setting(
         64 * MIB, "EVALVAULT_MAX_REJECT_BYTES", "bytes of payloads of all rejects kept; the oldest go first"
@@ -157,6 +163,8 @@ class Settings:
             "commit_bytes",
             "ack_timeout_s",
             "quiet_ms",
+            "max_streams",
+            "stream_heartbeat_s",
             "max_rejects",
             "max_reject_bytes",
             "max_spool_bytes",

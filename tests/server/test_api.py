@@ -309,7 +309,7 @@ def test_openapi_describes_every_answer(api: Api) -> None:
         "/api/stage/metrics/R",
         "/api/stage/summary/R", "/api/stage/debug/R", "/api/findings/codes", "/api/traces/{trace_id}", "/api/rejects",
         "/api/rejects/{reject_id}", "/api/assets", "/api/assets/graph", "/api/assets/{kind}/{name}",
-        "/api/compare", "/trace",
+        "/api/compare", "/api/stream", "/trace",
     }  # fmt: skip
     for path, methods in document["paths"].items():
         assert set(methods) == {"get"}, path

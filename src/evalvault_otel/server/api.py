@@ -28,6 +28,9 @@ from .asset_routes import router as asset_router
 from .compare_routes import router as compare_router
 from .etags import ETags
 from .keys import Keys, Scope, presented_key
+from .stream_feed import Feed
+from .stream_routes import router as stream_router
+from .stream_routes import socket_router
 
 _LINKS: Final = {
     "runs": "/api/runs",
@@ -42,6 +45,7 @@ _LINKS: Final = {
 # What the routes find in `app.state`.
 _KNOWN: Final = (
     "store", "metrics_registry", "keys", "conventions", "options", "expected_assets", "settings", "viewers",
+    "feed",
 )  # fmt: skip
 _NO_KEYS: Final = Keys()
 _DEFAULT_SETTINGS: Final = Settings()
@@ -69,7 +73,9 @@ def create_api(  # noqa: PLR0913, PLR0917 - all that the API knows, in one place
         responses=RESPONSES,
         redirect_slashes=False,
     )
-    known = (store, metrics_registry, keys, conventions, options, expected_assets, settings, viewers_of(settings))
+    feed = Feed(store, settings.max_streams, settings.stream_heartbeat_s)
+    shown_by = (conventions, options, expected_assets, settings, viewers_of(settings))
+    known = (store, metrics_registry, keys, *shown_by, feed)
     for name, value in zip(_KNOWN, known, strict=True):
         setattr(app.state, name, value)
     app.add_middleware(ETags)
@@ -78,16 +84,8 @@ def create_api(  # noqa: PLR0913, PLR0917 - all that the API knows, in one place
     app.add_api_route("/livez", _livez, response_model=Health, summary="The process answers", tags=["health"])
     app.add_api_route("/readyz", _readyz, response_model=Health, summary="The storage answers too", tags=["health"])
 
-    guarded = APIRouter(dependencies=[Depends(_may_read)])
-    # Before the others: the path of a run takes whatever follows.
-    guarded.add_api_route("/trace", trace_of, response_class=Response, summary="One trace, for links from elsewhere")
-    guarded.include_router(asset_router)
-    guarded.include_router(compare_router)
-    guarded.include_router(router)
-    guarded.add_api_route(
-        "/metrics", _metrics, response_class=Response, summary="Figures for Prometheus", tags=["health"]
-    )
-    app.include_router(guarded)
+    app.include_router(_guarded())
+    app.include_router(socket_router)
     return app
 
 
@@ -111,6 +109,21 @@ async def _may_read(
 def _metrics(request: Request) -> Response:
     """Figures of this process in Prometheus text format."""
     return Response(generate_latest(request.app.state.metrics_registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _guarded() -> APIRouter:
+    """What wants the scope `read`."""
+    guarded = APIRouter(dependencies=[Depends(_may_read)])
+    # Before the others: the path of a run takes whatever follows.
+    guarded.add_api_route("/trace", trace_of, response_class=Response, summary="One trace, for links from elsewhere")
+    guarded.include_router(asset_router)
+    guarded.include_router(compare_router)
+    guarded.include_router(stream_router)
+    guarded.include_router(router)
+    guarded.add_api_route(
+        "/metrics", _metrics, response_class=Response, summary="Figures for Prometheus", tags=["health"]
+    )
+    return guarded
 
 
 def _index() -> Response:

@@ -9,7 +9,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from ..errors import EvalVaultError, Forbidden, InvalidInput, NotFound, SettingsError, Unauthenticated, Unavailable
+from ..errors import (
+    EvalVaultError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    SettingsError,
+    TooManyReaders,
+    Unauthenticated,
+    Unavailable,
+)
 from ..wire.answer import RETRY_AFTER_S
 from .api_models import ApiError
 
@@ -22,6 +31,7 @@ _STATUS: Final[tuple[tuple[type[EvalVaultError], int, str], ...]] = (
     (SettingsError, 422, "Invalid parameter"),
     (Unauthenticated, 401, "Unauthenticated"),
     (Forbidden, 403, "Forbidden"),
+    (TooManyReaders, 503, "Too many readers"),
     (Unavailable, 503, "Storage unavailable"),
 )
 _HEADERS: Final[dict[int, dict[str, str]]] = {
@@ -52,6 +62,11 @@ def _answer(status: int, error: str, details: str, headers: dict[str, str] | Non
 
 
 async def _ours(_: Request, exc: Exception) -> Response:
+    return answer_of(exc)
+
+
+def answer_of(exc: Exception) -> Response:
+    """The answer to a request that ended in one of our errors."""
     status, error = next(
         ((code, text) for kind, code, text in _STATUS if isinstance(exc, kind)), (500, "Internal error")
     )

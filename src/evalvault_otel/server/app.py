@@ -23,6 +23,7 @@ from .otlp_http import create_otlp_http
 from .receiver import Receiver
 from .relevance_routes import add_relevance
 from .stage_events import add_stage_events
+from .stream_feed import Feed
 from .tls import Tls
 from .web import WebServer
 
@@ -76,6 +77,7 @@ class Frontend:
     grpc: GrpcServer
     http: WebServer
     api: WebServer
+    feed: Feed
 
     async def start(self) -> None:
         """Begin to accept."""
@@ -83,6 +85,7 @@ class Frontend:
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more, give requests under way `grace_s` seconds, then a moment to hear that it was not enough."""
+        self.feed.stop()
         await self.grpc.drain()
         asyncio.get_running_loop().call_later(grace_s, self.receiver.give_up)
         end_s = grace_s + _LAST_WORDS_S
@@ -98,7 +101,8 @@ async def _bind(settings: Settings, receiver: Receiver, api: FastAPI, tls: Tls |
         receiver,
         GrpcServer(receiver, settings, tls, reuse_port=reuse_port),
         WebServer(otlp_http, settings.http, settings, of_receiver, reuse_port=reuse_port),
-        WebServer(api, settings.api, settings, of_api, reuse_port=reuse_port),
+        WebServer(api, settings.api, settings, of_api, reuse_port=reuse_port, websockets=True),
+        api.state.feed,
     )
 
 

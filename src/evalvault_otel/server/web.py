@@ -19,12 +19,14 @@ _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 # Bytes of requests that a client may send, on one connection, ahead of the answer to the one before.
 _MAX_AHEAD = 64 * 1024
+# Clients of a WebSocket have nothing to say.
+_MAX_MESSAGE = 64 * 1024
 
 
 class WebServer:
     """An ASGI application on an address. `address` is the one really bound."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it serves, and how
         self,
         app: ASGIApp,
         address: str,
@@ -32,6 +34,7 @@ class WebServer:
         tls: Mapping[str, Any] | None = None,
         *,
         reuse_port: bool = False,
+        websockets: bool = False,
     ) -> None:
         self._listener = _listen(address, reuse_port=reuse_port)
         self.address = join_address(split_address(address)[0], self._listener.getsockname()[1])
@@ -41,7 +44,9 @@ class WebServer:
             lifespan="off",
             access_log=False,
             log_level="warning",
-            ws="none",
+            ws="websockets-sansio" if websockets else "none",
+            ws_max_size=_MAX_MESSAGE,
+            ws_per_message_deflate=False,
             server_header=False,
             # Else anybody on this machine could say with a header that a reject came from somebody else.
             proxy_headers=False,
@@ -89,13 +94,14 @@ def _patient(head_timeout_s: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             super().connection_made(transport)
+            # For streams: what is closed in peace waits until the client has read it, which may be for ever.
+            self.app_state = {**self.app_state, "abort": transport.abort}
             self.flow = _Flow(transport, self.conn)
             self._wait()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            cycle: RequestResponseCycle | None = self.cycle
-            if cycle is not None and not cycle.response_complete:
+            if _is_answering(self):
                 self._wait_no_more()
             elif self._waiting is None:
                 self._wait()
@@ -117,6 +123,13 @@ def _patient(head_timeout_s: float) -> type[H11Protocol]:
                 self._waiting = None
 
     return PatientProtocol
+
+
+def _is_answering(protocol: H11Protocol) -> bool:
+    """Whether the client has said what it wants, and has not got all of it; a WebSocket never has."""
+    cycle: RequestResponseCycle | None = protocol.cycle
+    is_web_socket = protocol.transport.get_protocol() is not protocol
+    return is_web_socket or (cycle is not None and not cycle.response_complete)
 
 
 class _Flow(FlowControl):

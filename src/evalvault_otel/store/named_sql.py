@@ -1,4 +1,4 @@
-"""SQL by name, read once from `sql/` (`common`, `assets`, `compare`, `symptoms`) and the dialect's own file.
+"""SQL by name, read once from `sql/` (`common`, `assets`, `changes`, `compare`, `symptoms`) and the dialect's own file.
 
 * `-- name: x` begins the text `x`; a dialect's text of the same name replaces the common one.
 * `{x}` stands for the text `x`, `{x(y)}` for the text `x` with `$1` replaced by `y`.
@@ -36,7 +36,7 @@ def _expanded(texts: dict[str, str], text: str) -> str:
 @cache
 def _texts(dialect: str) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for file in ("common", "assets", "compare", "symptoms", dialect):
+    for file in ("common", "assets", "changes", "compare", "symptoms", dialect):
         parts = _NAME.split((files(__package__) / "sql" / f"{file}.sql").read_text("utf-8"))
         texts |= {name: _without_remarks(body) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
     return texts

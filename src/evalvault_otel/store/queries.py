@@ -13,6 +13,7 @@ from ..model import AssetUse, Finding, StageEvent, StageLink
 from . import cursor as cursors
 from . import read_rows as rows
 from .asset_reads import SqlAssetQueries, like
+from .changes import SqlFollowing
 from .comparing import SqlComparing
 from .diagnosis import SqlDiagnosis
 from .kept import KeptAnswers
@@ -59,7 +60,7 @@ _WIDER: Final = 8
 _CHANGE: Final = "SELECT change FROM run WHERE run_id = :run_id"
 
 
-class SqlQueries(SqlDiagnosis, SqlComparing, SqlAssetQueries, SqlSymptomQueries):
+class SqlQueries(SqlDiagnosis, SqlComparing, SqlAssetQueries, SqlSymptomQueries, SqlFollowing):
     """`Queries` for a database that gives `dialect` and `_fetch`. See `Queries` for what each method promises."""
 
     dialect: str

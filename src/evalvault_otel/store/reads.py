@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..model import AssetUse, Finding, StageEvent, StageLink
 from .asset_reads import AssetQueries
+from .changes import Following
 from .comparing import Comparing
 from .diagnosis import Diagnosis
 from .records import (
@@ -40,7 +41,7 @@ from .records import (
 from .symptoms import SymptomQueries
 
 
-class Queries(Diagnosis, Comparing, AssetQueries, SymptomQueries, Protocol):
+class Queries(Diagnosis, Comparing, AssetQueries, SymptomQueries, Following, Protocol):
     """The reading half of a store."""
 
     def runs(self, wanted: RunFilter, limit: int, cursor: str | None = None) -> Page[Run]:

@@ -24,7 +24,8 @@ _ASSEMBLED_TRACE: Final = """
     due_ns = NULL,
     assemblies = trace.assemblies + 1,
     mapping_version = excluded.mapping_version,
-    assembled_ns = excluded.assembled_ns
+    assembled_ns = excluded.assembled_ns,
+    changed = excluded.changed
 """
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import EvalVaultError, InvalidInput, Unavailable
 from . import rows
 from .migrations import missing
+from .named_sql import statement
 from .percentile import Percentiles
 from .rejecting import RejectBounds
 from .reminder import remind
@@ -196,10 +197,18 @@ class _SqliteTransaction:
 
 _ARCHIVE = (rows.RESOURCE, rows.SCOPE, rows.SPAN, rows.LOG_EVENT)
 _TABLES = (*_ARCHIVE, rows.ASSET, rows.TRACE, rows.RUN, rows.REJECT, *rows.DERIVED)
-_INSERT = {
-    table: f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({', '.join('?' * len(table.columns))})"  # noqa: S608 - our own names
-    for table in _TABLES
-}
+
+
+def _insert(table: Table) -> str:
+    columns, values = list(table.columns), ["?"] * len(table.columns)
+    if table is rows.TRACE:
+        # PostgreSQL has a default for it.
+        columns.append("changed")
+        values.append(statement("sqlite", "next_number", frozenset()))
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)})"  # noqa: S608 - our own names
+
+
+_INSERT = {table: _insert(table) for table in _TABLES}
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

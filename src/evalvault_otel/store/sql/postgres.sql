@@ -89,3 +89,9 @@ json_typeof(e.value) IN ('string', 'boolean')
 
 -- name: word
 json_build_array(e.value) ->> 0
+
+-- name: settled
+CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)
+
+-- name: newest
+CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)
