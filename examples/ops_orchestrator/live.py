@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "quickstart" / "app.py"
 _READY = re.compile(r"^ready grpc=\S+ http=(\S+) api=(\S+)", re.MULTILINE)
@@ -70,3 +73,16 @@ def fill(endpoint: str, run_id: str) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own example
     if done.returncode:
         raise NotReady(f"the quickstart application failed:\n{done.stderr}")
+
+
+def check_run(api: str, run_id: str) -> None:
+    """See that there is something to ask about.
+
+    Raises:
+        NotReady: the server has no such run.
+    """
+    try:
+        with urllib.request.urlopen(f"{api}/api/runs/{quote(run_id)}", timeout=10):  # noqa: S310 - what the user named
+            return
+    except urllib.error.HTTPError as exc:
+        raise NotReady(f"the server has no run {run_id}: `evalvault-otel runs` lists those that it has") from exc

@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             about = args.about or f"quickstart-{now}"
             if not args.about:
                 live.fill(place.endpoint, about)
+            live.check_run(place.api, about)
             registry = Registry(args.assets)
             verdicts = ask_all(place, about, f"ops-{now}", registry)
     except live.NotReady as exc:

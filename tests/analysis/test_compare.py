@@ -191,6 +191,18 @@ def test_two_times_of_one_run(runs: Store) -> None:
     assert (found.baseline.traces, found.candidate.traces, found.verdict) == (15, 15, "same")
 
 
+def test_an_asset_that_changed_within_a_run_is_seen_between_its_parts(store: Store) -> None:
+    early, late = run_of("one", 100)[:10], run_of("one", 100, prompt="2")[10:]
+    save(store, *early, *late)
+    middle = late[0].first_ns
+    found = compare(store, Part("one", until_ns=middle), Part("one", since_ns=middle))
+
+    assert [(item.change.before, item.change.after) for item in found.assets] == [(["1"], ["2"])]
+    # A stage that begins when the part ends belongs to its trace all the same.
+    units = {metric.metric_name: (metric.units_before, metric.units_after) for metric in found.metrics}
+    assert units["output.latency_ms"] == units["retrieval.latency_ms"] == (10, 20)
+
+
 def test_the_same_data_gives_the_same_bytes(runs: Store) -> None:
     assert to_markdown(_compared(runs, "a", "c")) == to_markdown(_compared(runs, "a", "c"))
 

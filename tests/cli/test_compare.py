@@ -35,6 +35,7 @@ def test_a_gate_decides_the_exit_code(runs: str, tmp_path: Path) -> None:
     gate.write_text("min_traces: 10\n")
     closed = evalvault("compare", "a", "c", "--db", runs, "--gate", str(gate), "-f", "markdown", "-o", str(report))
     assert closed.returncode == 1
+    assert "gate: 3 test cases that worked before fail" in closed.stderr
     assert "**The gate is closed:**" in report.read_text()
     said = json.loads(evalvault("compare", "a", "c", "--db", runs, "--gate", str(gate), "--json").stdout)
     assert (said["comparison"]["verdict"], said["gate"]["open"]) == ("worse", False)
@@ -46,6 +47,8 @@ def test_wrong_use_is_2(runs: str, tmp_path: Path) -> None:
     assert (gate.returncode, "nobody knows 'max'" in error_of(gate)) == (2, True)
     same = evalvault("compare", "a", "a", "--db", runs)
     assert (same.returncode, "are the same" in error_of(same)) == (2, True)
+    table = evalvault("compare", "a", "c", "--db", runs, "-f", "table", "-o", str(tmp_path / "t"))
+    assert (table.returncode, "a table is for terminals" in error_of(table)) == (2, True)
     assert evalvault("compare", "--gate-example").stdout.startswith("# What must hold")
 
 

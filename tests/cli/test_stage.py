@@ -39,8 +39,9 @@ def _lines(path: Path, *events: Any) -> str:
 
 
 def test_evalvaults_own_file_gives_evalvaults_own_figures(db_url: str) -> None:
-    for _ in range(2):  # twice the same is stored once
-        assert _json("stage", "ingest", str(GOLDEN), "--db", db_url)["stored"] == 5
+    for there in (0, 5):  # twice the same is stored once
+        said = _json("stage", "ingest", str(GOLDEN), "--db", db_url)
+        assert (said["stored"], said["duplicates"]) == (5, there)
     summary = _json("stage", "summary", RUN, "--db", db_url)
     metrics = {
         item["metric_name"]: item["avg"]
@@ -114,6 +115,7 @@ def test_the_others_are_stored_where_that_is_wanted(tmp_path: Path) -> None:
         ("a.csv", "x", "neither .jsonl"),
         ("a.json", "{", "is not JSON"),
         ("a.json", "7", "holds no events"),
+        ("a.json", '{"stage_events": 3}', "holds no events"),
         ("missing.jsonl", None, "there is no file"),
     ],
 )

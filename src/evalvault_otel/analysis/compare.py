@@ -12,8 +12,7 @@ from typing import Final
 
 from ..assembly.metric_names import direction
 from ..errors import InvalidInput
-from ..store.asset_records import RunVersion
-from ..store.comparing import CaseOutcome, Part, Values
+from ..store.comparing import CaseOutcome, Part, UsedAsset, Values
 from ..store.reads import Queries
 from . import resampling
 from .asset_drift import changes
@@ -82,7 +81,7 @@ def compare(store: Queries, baseline: Part, candidate: Part) -> Comparison:
         cases=[*broken, *fixed][:_SHOWN_CASES],
         cases_broken=len(broken),
         cases_fixed=len(fixed),
-        assets=_assets(store, baseline.run_id, candidate.run_id, metrics),
+        assets=_assets(store.compared_assets(baseline), store.compared_assets(candidate), metrics),
     )
 
 
@@ -185,19 +184,17 @@ def _changed_cases(
     return broken, fixed
 
 
-def _assets(store: Queries, before: str, after: str, metrics: Sequence[MetricDifference]) -> list[AssetDifference]:
-    old, new = (_by_asset(store.run_versions(run_id)) for run_id in (before, after))
-    types: dict[tuple[str, str], set[str]] = {}
-    for run_id in (before, after):
-        for use in store.asset_versions(run_id):
-            types.setdefault((use.kind, use.name), set()).update({use.stage_type} if use.stage_type else ())
+def _assets(
+    before: Sequence[UsedAsset], after: Sequence[UsedAsset], metrics: Sequence[MetricDifference]
+) -> list[AssetDifference]:
+    old, new = _by_asset(before), _by_asset(after)
     found = []
-    for kind, name in sorted(old.keys() | new.keys()):
-        was, now = old.get((kind, name), []), new.get((kind, name), [])
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key, []), new.get(key, [])
         what = "changed" if was and now else "removed" if was else "added"
-        used_by = sorted(types.get((kind, name), ()))
+        used_by = sorted({use.stage_type for use in (*was, *now) if use.stage_type})
         moved = [m.metric_name for m in metrics if m.verdict in _MOVED and m.metric_name.startswith(_prefixes(used_by))]
-        found += [AssetDifference(change, what, used_by, moved) for change in changes(kind, name, was, now)]
+        found += [AssetDifference(change, what, used_by, moved) for change in changes(*key, was, now)]
     return found
 
 
@@ -208,7 +205,7 @@ def _prefixes(stage_types: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{stage_type}." for stage_type in stage_types)
 
 
-def _by_asset(uses: Sequence[RunVersion]) -> dict[tuple[str, str], list[RunVersion]]:
+def _by_asset(uses: Sequence[UsedAsset]) -> dict[tuple[str, str], list[UsedAsset]]:
     ordered = sorted(uses, key=lambda use: (use.kind, use.name))
     return {key: list(members) for key, members in groupby(ordered, key=lambda use: (use.kind, use.name))}
 

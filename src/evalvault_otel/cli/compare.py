@@ -1,5 +1,6 @@
 """`compare`: what is better or worse in one run than in another, and a gate for pipelines."""
 
+import sys
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -47,7 +48,9 @@ def compare(
     gate: Annotated[
         Path | None, typer.Option("--gate", help="Rules; exit with 1 and the reasons if one is broken.")
     ] = None,
-    form: Annotated[Format, typer.Option("--format", "-f", help="How to write it.")] = Format.TABLE,
+    form: Annotated[
+        Format | None, typer.Option("--format", "-f", help="How to write it: by default a table, into a file Markdown.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     baseline_since: Since = None,
@@ -62,13 +65,19 @@ def compare(
 
     Example: `evalvault-otel compare nightly-41 nightly-42 --gate gate.yaml -f markdown -o comparison.md`
     """
+    if form is Format.TABLE and output is not None:
+        raise InvalidInput("a table is for terminals: write Markdown or JSON into a file")
     rules = None if gate is None else load_gate(gate)
     parts = _part(baseline, baseline_since, baseline_until), _part(candidate, candidate_since, candidate_until)
     if parts[0] == parts[1]:
         raise InvalidInput("baseline and candidate are the same: name two runs, or two times with --baseline-since, …")
     found = compared(reading_store(db), *parts)
     against = None if rules is None else reasons(rules, found)
-    _write(found, against, Format.JSON if as_json else form, output)
+    chosen = Format.JSON if as_json else form or (Format.TABLE if output is None else Format.MARKDOWN)
+    _write(found, against, chosen, output)
+    if against and (output is not None or chosen is not Format.TABLE):
+        for reason in against:
+            sys.stderr.write(f"gate: {reason.replace('`', '')}\n")
     if against:
         raise typer.Exit(_CLOSED)
 
@@ -79,7 +88,7 @@ def _part(run_id: str, since: str | None, until: str | None) -> Part:
 
 
 def _write(found: Comparison, against: list[str] | None, form: Format, output: Path | None) -> None:
-    if form is Format.TABLE and output is None:
+    if form is Format.TABLE:
         _print(found, against)
         return
     if form is Format.JSON:
@@ -99,6 +108,7 @@ def _write(found: Comparison, against: list[str] | None, form: Format, output: P
 
 def _print(found: Comparison, against: list[str] | None) -> None:
     typer.echo(found.sentence.replace("`", ""))
+    typer.echo("test cases are compared with themselves" if found.aligned else "traces are compared as distributions")
     columns = ("METRIC", "BEFORE", "AFTER", "CHANGE", "INTERVAL", "UNITS", "VERDICT")
     shown = moved(found.metrics)
     others = [metric for metric in found.metrics if metric not in shown]

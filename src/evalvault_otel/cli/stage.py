@@ -1,5 +1,6 @@
 """`stage`: EvalVault's commands over the stages of a run. What files bring in is in `stage_ingest`."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -159,7 +160,12 @@ def _metrics(
     relevance = None if relevance_json is None else _relevance(relevance_json)
     if relevance and save:
         store.run(run_id)
-        judge(run_id, relevance, db)
+        retrievals, changed = judge(run_id, relevance, db)
+        sys.stderr.write(
+            f"relevance said for {count(retrievals, 'retrieval')} of this run, {changed:,} of them changed\n"
+        )
+        if not retrievals:
+            sys.stderr.write("no retrieval of the run has one of these test cases: set evalvault.test_case.id\n")
         relevance = None
     return aggregates(store, run_id, limits, relevance)
 

@@ -77,6 +77,7 @@ class _Told:
         self.failed: Counter[str] = Counter()
         self.refused: list[str] = []
         self.seconds = 0.0
+        self.duplicates = 0
 
 
 def _store(file: Path, db: str | None, failed_output: Path | None, told: _Told) -> tuple[bool, dict[str, list[str]]]:
@@ -100,6 +101,7 @@ def _store(file: Path, db: str | None, failed_output: Path | None, told: _Told) 
                     break
         finish()
         told.seconds = time.monotonic() - begun
+        told.duplicates = importer.imported().duplicates
         missing = {
             run: [item.stage_type for item in summarize(importer.store, run).missing if item.traces]
             for run in told.runs
@@ -127,8 +129,8 @@ def _importing(db: str | None) -> "Iterator[tuple[Importer, Callable[[], None]]]
         yield importer, finish
 
 
-def judge(run_id: str, relevance: "Relevance", db: str | None) -> int:
-    """Store which documents are relevant for the retrievals of a run; how many retrievals that changed.
+def judge(run_id: str, relevance: "Relevance", db: str | None) -> tuple[int, int]:
+    """Store which documents are relevant; for how many retrievals of the run that was said, and how many it changed.
 
     Raises:
         NotFound: there is no such run.
@@ -136,27 +138,35 @@ def judge(run_id: str, relevance: "Relevance", db: str | None) -> int:
     from ..analysis.relevance import events, judged
     from ..wire import Decoded
 
-    changed, now_ns = 0, time.time_ns()
+    retrievals, changed, now_ns = 0, 0, time.time_ns()
     with _importing(db) as (importer, finish):
         found = judged(importer.store, run_id, relevance)
         while batch := list(islice(found, _BATCH)):
             said = events(batch, now_ns)
+            retrievals += len(batch)
             changed += len(said)
             if said:
                 list(importer.store_decoded("relevance", 1, Decoded([], [], logs=said), _KIB * len(said)))
         finish()
-    return changed
+    return retrievals, changed
 
 
 def _print(file: Path, told: _Told, missing: dict[str, list[str]], *, as_json: bool) -> None:
     failed = sum(told.failed.values())
     if as_json:
-        said = {"stored": told.stored, "runs": told.runs, "failed": failed, "failed_by_kind": told.failed}
+        said = {
+            "stored": told.stored,
+            "duplicates": told.duplicates,
+            "runs": told.runs,
+            "failed": failed,
+            "failed_by_kind": told.failed,
+        }
         print_json({**said, "missing": missing, "refused": told.refused, "seconds": round(told.seconds, 3)})
         return
     for line in told.refused:
         sys.stderr.write(f"{line}\n")
-    typer.echo(f"{count(told.stored, 'event')} of {file} stored in {told.seconds:.1f} s")
+    there = f", {told.duplicates:,} of them were there already" if told.duplicates else ""
+    typer.echo(f"{count(told.stored, 'event')} of {file} stored in {told.seconds:.1f} s{there}")
     for run, number in told.runs.items():
         lacks = f"; some traces lack {', '.join(missing[run])}" if missing.get(run) else ""
         typer.echo(f"  run {run}: {count(number, 'event')}{lacks}")

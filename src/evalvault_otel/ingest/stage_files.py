@@ -83,7 +83,7 @@ def _document(path: Path) -> Iterator[Item]:
         raise InvalidInput(f"{path} is not JSON: {exc}") from exc
     events = found
     if isinstance(found, dict):
-        events = next((found[key] for key in ("stage_events", "events") if isinstance(found.get(key), list)), [found])
+        events = next((found[key] for key in ("stage_events", "events") if key in found), [found])
     if not isinstance(events, list):
         raise InvalidInput(f'{path} holds no events: it must be {{"stage_events": […]}}, a list, or one object')
     yield from (Item(place, event, len(orjson.dumps(event))) for place, event in enumerate(events, 1))

@@ -24,6 +24,17 @@ class CaseOutcome:
     trace_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class UsedAsset:
+    """An asset in a version, used by stages of a type (None: by no stage)."""
+
+    stage_type: str | None
+    kind: str
+    name: str
+    version: str | None
+    digest: str | None
+
+
 Values = dict[str, dict[str, float]]
 """Metric -> unit (a trace, or a test case) -> the mean of its scores."""
 
@@ -45,6 +56,9 @@ class Comparing(Protocol):
 
     def compared_traces(self, part: Part) -> int:
         """How many traces there are."""
+
+    def compared_assets(self, part: Part) -> list[UsedAsset]:
+        """What its traces used, each once, by kind, name, version and digest."""
 
 
 class SqlComparing(ABC):
@@ -75,5 +89,10 @@ class SqlComparing(ABC):
         (found,) = self._of_part("compared_traces", part, by_trace=1)
         return int(found["traces"])
 
+    def compared_assets(self, part: Part) -> list[UsedAsset]:
+        """See `Comparing.compared_assets`."""
+        found = [UsedAsset(**row) for row in self._of_part("compared_assets", part, by_trace=1)]
+        return sorted(found, key=lambda use: (use.kind, use.name, use.version or "", use.digest or ""))
+
     def _of_part(self, name: str, part: Part, **params: Any) -> list[dict[str, Any]]:
-        return self._read_of_run(name, part.run_id, since_ns=part.since_ns, until_ns=part.until_ns, **params)
+        return self._read_of_run(name, part.run_id, part_from_ns=part.since_ns, part_to_ns=part.until_ns, **params)

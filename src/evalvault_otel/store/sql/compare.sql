@@ -7,8 +7,8 @@ SELECT t.trace_id,
     t.trace_id AS unit -- if by_trace
 FROM run_trace AS t
 WHERE t.run_id = :run_id
-AND t.started_ns >= :since_ns -- if since_ns
-AND t.started_ns < :until_ns -- if until_ns
+AND t.started_ns >= :part_from_ns -- if part_from_ns
+AND t.started_ns < :part_to_ns -- if part_to_ns
 
 -- name: compared_values
 WITH units AS MATERIALIZED ({unit_of_trace}),
@@ -61,3 +61,13 @@ LIMIT :most
 
 -- name: compared_traces
 SELECT count(*) AS traces FROM ({unit_of_trace}) AS u
+
+-- name: compared_assets
+-- What was used, in which version, by stages of which type.
+WITH units AS MATERIALIZED ({unit_of_trace})
+SELECT DISTINCT s.stage_type, a.kind, a.name, a.version, a.digest
+FROM units AS u
+JOIN asset_use AS b ON b.trace_id = u.trace_id
+JOIN asset AS a ON a.id = b.asset
+LEFT JOIN stage_event AS s ON s.trace_id = b.trace_id AND s.stage_id = b.stage_id
+WHERE b.run_id = :run_id
