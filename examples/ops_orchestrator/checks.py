@@ -7,6 +7,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from orchestrator import STAGES, Answer
@@ -28,16 +29,17 @@ class Verdict:
 
 def checked(api: str, answer: Answer, loads: Sequence[Load]) -> Verdict:
     """The stored trace of an answer, checked: nothing wrong is an empty list."""
-    stages = _stored(api, answer.trace_id)
-    if stages is None:
+    found = _stored(api, answer.trace_id)
+    if found is None:
         return Verdict(answer, (), (), ("no trace was stored",))
-    wrong = [*_of_answer(answer), *_of_stages(answer, stages), *_of_assets(stages, loads)]
+    stages = _stages(found)
+    wrong = [*_of_answer(answer, found, stages), *_of_stages(answer, stages, loads), *_of_assets(stages, loads)]
     shown = [f"{stage['stage_type']} {_assets_text(stage)}" for stage in stages]
     return Verdict(answer, [_stage_text(stage) for stage in stages], shown, wrong)
 
 
-def _stored(api: str, trace_id: str) -> list[dict[str, Any]] | None:
-    """The stages of a trace as the API shows them, each with its `assets`, once the trace is assembled."""
+def _stored(api: str, trace_id: str) -> dict[str, Any] | None:
+    """A trace as the API shows it, once it is assembled; None if it never is."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         try:
@@ -46,38 +48,61 @@ def _stored(api: str, trace_id: str) -> list[dict[str, Any]] | None:
         except urllib.error.HTTPError:
             found = {}
         if found.get("assembled"):
-            return _stages(found)
+            return found
         time.sleep(0.1)
     return None
 
 
 def _stages(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages by start, each with its `assets`."""
     stages = [item["stage"] for item in found["stages"]]
     return [{**one, "assets": [use for use in found["assets"] if use["stage_id"] == one["stage_id"]]} for one in stages]
 
 
-def _of_answer(answer: Answer) -> list[str]:
-    wrong = [f"error: {answer.error}"] if answer.error else []
-    wrong += [] if answer.text else ["no answer"]
-    wrong += [] if answer.route == answer.question.route else [f"route {answer.route or 'none'}"]
-    return wrong + ([f"took {answer.seconds:.1f} s"] if answer.seconds > _MOST_SECONDS else [])
+def _of_answer(answer: Answer, found: dict[str, Any], stages: Sequence[dict[str, Any]]) -> list[str]:
+    """An answer, the same in the stored trace, in time, over the expected route, without an error on the way."""
+    said = [stage["attributes"].get("answer") for stage in stages if stage["stage_type"] == "present"]
+    seconds = max(answer.seconds, _seconds(found))
+    failed = [stage for stage in stages if stage["error_type"] or stage["status"] not in {"success", "skipped"}]
+    checks = (
+        (answer.error is None, f"error: {answer.error}"),
+        (bool(answer.text), "no answer"),
+        (answer.error is not None or said == [answer.text], f"stored is the answer {said}"),
+        (answer.route == answer.question.route, f"route {answer.route or 'none'}"),
+        (seconds <= _MOST_SECONDS, f"took {seconds:.1f} s"),
+        (not failed, f"failed: {', '.join(_stage_text(stage) for stage in failed)}"),
+    )
+    return [problem for holds, problem in checks if not holds]
 
 
-def _of_stages(answer: Answer, stages: Sequence[dict[str, Any]]) -> list[str]:
-    """All five stages in order; without a plan three of them skipped; a second attempt only after an empty first."""
-    said = [(stage["stage_type"], stage["status"]) for stage in stages if stage["attempt"] == 1]
+def _seconds(found: dict[str, Any]) -> float:
+    """How long the trace took, as stored."""
+    began, ended = (datetime.fromisoformat(found[key]) for key in ("started_at", "finished_at"))
+    return (ended - began).total_seconds()
+
+
+def _of_stages(answer: Answer, stages: Sequence[dict[str, Any]], loads: Sequence[Load]) -> list[str]:
+    """All five stages in order; three of them skipped without a plan; the first three again for each further plan."""
+    said = [(stage["stage_type"], stage["attempt"], stage["status"]) for stage in stages]
     work = "success" if answer.route == "plan" else "skipped"
-    expected = [(name, "success" if name in {"route_plan", "present"} else work) for name in STAGES]
-    return [] if sorted(said) == sorted(expected) else [f"stages are {said}"]
+    tries = range(1, max((load.attempt for load in loads), default=1) + 1)
+    planned = [(name, tried, "success" if name == "route_plan" else work) for tried in tries for name in STAGES[:3]]
+    expected = [*planned, ("compose", 1, work), ("present", 1, "success")]
+    return [] if said == expected else [f"stages are {said}"]
 
 
 def _of_assets(stages: Sequence[dict[str, Any]], loads: Sequence[Load]) -> list[str]:
-    """Each stage has just the assets that the registry loaded in that step, as often, in that version."""
-    stored = Counter(
-        (stage["stage_type"], use["kind"], use["name"], use["version"]) for stage in stages for use in stage["assets"]
-    )
-    loaded = Counter((load.step, load.kind, load.name, load.version) for load in loads)
-    return [f"assets differ: stored {stored - loaded}, loaded {loaded - stored}"] if stored != loaded else []
+    """Each stage has just the assets that the registry loaded in that step and attempt, in that order and version."""
+    stored = [
+        (stage["stage_type"], stage["attempt"], use["kind"], use["name"], use["version"], use["digest"])
+        for stage in stages
+        for use in stage["assets"]
+    ]
+    loaded = [(load.step, load.attempt, load.kind, load.name, load.version, load.digest) for load in loads]
+    extra, lost = Counter(stored) - Counter(loaded), Counter(loaded) - Counter(stored)
+    if extra or lost:
+        return [f"assets differ: only stored {sorted(extra)}, only loaded {sorted(lost)}"]
+    return [] if stored == loaded else ["assets are stored in another order"]
 
 
 def _stage_text(stage: dict[str, Any]) -> str:

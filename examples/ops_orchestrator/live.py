@@ -41,7 +41,8 @@ def server(db: str, log: Path) -> Iterator[Place]:
     command = [sys.executable, "-m", "evalvault_otel", "serve", "--db", db]
     for option in ("--grpc", "--http", "--api"):
         command += [option, "127.0.0.1:0"]
-    with log.open("w") as errors, subprocess.Popen(command, stderr=errors) as process:  # noqa: S603 - our own program
+    environment = _environment()
+    with log.open("w") as errors, subprocess.Popen(command, stderr=errors, env=environment) as process:  # noqa: S603 - our own program
         try:
             yield _ready(process, log, db)
         finally:
@@ -64,11 +65,7 @@ def fill(endpoint: str, run_id: str) -> None:
     Raises:
         NotReady: it failed.
     """
-    environment = {
-        **os.environ,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-    }
+    environment = {**_environment(), "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
     command = [sys.executable, str(QUICKSTART), "--run-id", run_id]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own example
     if done.returncode:
@@ -86,3 +83,8 @@ def check_run(api: str, run_id: str) -> None:
             return
     except urllib.error.HTTPError as exc:
         raise NotReady(f"the server has no run {run_id}: `evalvault-otel runs` lists those that it has") from exc
+
+
+def _environment() -> dict[str, str]:
+    """The variables of this process, without those that are meant for another server or another program's spans."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("EVALVAULT_", "OTEL_"))}

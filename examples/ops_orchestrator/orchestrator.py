@@ -7,13 +7,13 @@ the planner knows others, route_plan, validate and execute run again: further at
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from database import Row, query
 from opentelemetry import trace
-from planner import Plan, Step, decide, forbidden
+from planner import Plan, Step, decide, forbidden, unknown
 from registry import Asset, Registry
 
 import evalvault_otel as ev
@@ -46,6 +46,14 @@ class Answer:
     trace_id: str
     seconds: float
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """What the policy lets a plan do: the queries by name, and how many rows of each are read."""
+
+    queries: Mapping[str, Asset]
+    most_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,61 +93,67 @@ class Orchestrator:
             return self._present_note(question, plan)
         found = self._run(question, plan, attempt=1)
         if plan.otherwise and not any(item.rows for item in found):
-            plan = self._route(question, attempt=2)
-            found = self._run(question, plan, attempt=2)
+            found = self._run(question, self._route(question, attempt=2), attempt=2)
         return self._present_list(question, self._compose(question, found))
 
     def _run(self, question: Question, plan: Plan, attempt: int) -> list[_Found]:
-        texts = self._validate(question, plan, attempt)
-        return self._execute(question, plan, texts, attempt)
+        return self._execute(question, plan, self._validate(question, plan, attempt), attempt)
 
-    def _load(self, question: Question, step: str, kind: str, name: str) -> Asset:
-        return self._registry.load(question.id, step, kind, name)
+    def _loader(self, question: Question, step: str, attempt: int = 1) -> Callable[[str, str], Asset]:
+        """What a step loads its assets with: kind and name."""
+        return partial(self._registry.load, (question.id, step, attempt))
 
     def _route(self, question: Question, attempt: int) -> Plan:
-        with ev.stage("route_plan", attempt=attempt) as stage:
-            policy = self._load(question, "route_plan", "policy", "scope")
-            reason = forbidden(question.text, policy)
-            prompt = self._load(question, "route_plan", "prompt", "planner")
-            names = self._load(question, "route_plan", "resolver", "names")
-            self._load(question, "route_plan", "schema", "store")
-            plan = Plan("reject", reason) if reason else decide(question.text, prompt, names.pairs())
+        load = self._loader(question, "route_plan", attempt)
+        with ev.stage("route_plan", attempt=attempt, input=question.text) as stage:
+            reason = forbidden(question.text, load("policy", "scope"))
+            prompt, names = load("prompt", "planner"), load("resolver", "names").pairs()
+            plan = Plan("reject", reason) if reason else decide(question.text, prompt, names)
             if attempt > 1:
                 plan = Plan("plan", steps=plan.otherwise)
-            stage.record(input=question.text, output=f"{plan.kind}: {', '.join(step.query for step in plan.steps)}")
+            missing = unknown(plan, load("catalog", "stages"))
+            if missing:
+                plan = Plan("reject", missing)
+            stage.record(output=f"{plan.kind}: {', '.join(step.query for step in plan.steps) or plan.text}")
             return plan
 
-    def _validate(self, question: Question, plan: Plan, attempt: int) -> Mapping[str, Asset]:
-        """The texts of all queries, after the policy has allowed them."""
-        with ev.stage("validate", attempt=attempt):
-            policy = self._load(question, "validate", "policy", "limits").pairs()
-            schema = self._load(question, "validate", "schema", "store")
-            if len(plan.steps) > int(policy["most_queries"]):
-                raise PlanRefused(f"{len(plan.steps)} queries, {policy['most_queries']} are allowed")
-            tables = {name.strip() for line in schema.lines() for name in line.split(",")}
-            texts = {step.query: self._load(question, "validate", "query", step.query) for step in plan.steps}
-            for name, asset in texts.items():
-                read = set(re.findall(r"\b(?:FROM|JOIN)\s+(\w+)", asset.text))
-                if not asset.text.startswith(policy["begins_with"]) or not read <= tables:
-                    raise PlanRefused(f"{name} does more than the schema allows")
-            return texts
+    def _validate(self, question: Question, plan: Plan, attempt: int) -> _Allowed:
+        """The plan's queries, if the policy allows them.
 
-    def _execute(self, question: Question, plan: Plan, texts: Mapping[str, Asset], attempt: int) -> list[_Found]:
+        Raises:
+            PlanRefused: it does not.
+        """
+        load = self._loader(question, "validate", attempt)
+        with ev.stage("validate", attempt=attempt):
+            limits = load("policy", "limits").pairs()
+            tables = {name.strip() for line in load("schema", "store").lines() for name in line.split(",")}
+            if len(plan.steps) > int(limits["most_queries"]):
+                raise PlanRefused(f"{len(plan.steps)} queries, {limits['most_queries']} are allowed")
+            queries = {step.query: load("query", step.query) for step in plan.steps}
+            for name, asset in queries.items():
+                read = set(re.findall(r"\b(?:FROM|JOIN)\s+(\w+)", asset.text))
+                if not asset.text.startswith(limits["begins_with"]) or not read <= tables:
+                    raise PlanRefused(f"{name} does more than the schema allows")
+            return _Allowed(queries, int(limits["most_rows"]))
+
+    def _execute(self, question: Question, plan: Plan, allowed: _Allowed, attempt: int) -> list[_Found]:
+        load = self._loader(question, "execute", attempt)
         with ev.stage("execute", attempt=attempt) as stage:
-            self._load(question, "execute", "source", "traces")
+            load("source", "traces")
             found = []
             for step in plan.steps:
-                sql = self._load(question, "execute", "query", step.query)
-                if sql != texts[step.query]:
+                sql = load("query", step.query)
+                if sql != allowed.queries[step.query]:
                     raise PlanRefused(f"{step.query} changed since it was validated")
-                found.append(_Found(step, query(self._db, sql.text, {**step.params, "run": self._run_id})))
+                rows = query(self._db, sql.text, {**step.params, "run": self._run_id})
+                found.append(_Found(step, rows[: allowed.most_rows]))
             stage.record({"ops.rows": sum(len(item.rows) for item in found)})
             return found
 
     def _compose(self, question: Question, found: Sequence[_Found]) -> list[str]:
+        load = self._loader(question, "compose")
         with ev.stage("compose") as stage:
-            sentences = self._load(question, "compose", "prompt", "answer").pairs()
-            units = self._load(question, "compose", "mapping", "labels").pairs()
+            sentences, units = load("prompt", "answer").pairs(), load("mapping", "labels").pairs()
             lines = []
             for item in found:
                 filled, _, nothing = sentences[item.step.query].partition(" | ")
@@ -149,21 +163,20 @@ class Orchestrator:
 
     def _present_list(self, question: Question, lines: Sequence[str]) -> str:
         with ev.stage("present") as stage:
-            screen = self._load(question, "present", "screen", "list")
+            screen = self._loader(question, "present")("screen", "list")
             return _recorded(stage, screen.text.format(lines="\n".join(lines)))
 
     def _present_note(self, question: Question, plan: Plan) -> str:
+        load = self._loader(question, "present")
         with ev.stage("present") as stage:
-            screen = self._load(question, "present", "screen", "note")
-            text = plan.text
+            screen, text = load("screen", "note"), plan.text
             if plan.kind == "reject":
-                tone = self._load(question, "present", "prompt", "tone").pairs()
-                text = tone["rejected"].format(reason=text)
+                text = load("prompt", "tone").pairs()["rejected"].format(reason=text)
             return _recorded(stage, screen.text.format(text=text))
 
 
-def _recorded(stage: Any, text: str) -> str:
-    stage.record(output=text)
+def _recorded(stage: ev.Stage, text: str) -> str:
+    stage.record(answer=text)
     return text
 
 

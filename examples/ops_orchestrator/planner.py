@@ -53,6 +53,13 @@ def decide(question: str, prompt: Asset, names: Mapping[str, str]) -> Plan:
     return Plan("reject", "nobody taught me what to look for")
 
 
+def unknown(plan: Plan, catalog: Asset) -> str | None:
+    """Why a plan asks about something that is not there, if it does: only stage types of the catalog can be."""
+    wanted = {step.params["stage"] for step in plan.steps if "stage" in step.params}
+    missing = sorted(wanted - set(catalog.lines()))
+    return f"there is no stage type {missing[0]}" if missing else None
+
+
 def _steps(text: str, said: Mapping[str, str]) -> tuple[Step, ...]:
     """`average_duration, average_duration(stage=other)`: names of queries; in brackets a parameter and where it is."""
     steps = []

@@ -6,11 +6,10 @@ which knows nothing of tracing. The check at the end holds one against the other
 
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import evalvault_otel as ev
-
-KINDS = ("prompt", "policy", "schema", "mapping", "query", "screen", "resolver", "source")
 
 
 class UnknownAsset(LookupError):
@@ -26,6 +25,11 @@ class Asset:
     version: str
     text: str
 
+    @property
+    def digest(self) -> str:
+        """Of the text: shows an edit that nobody gave a new version."""
+        return f"sha256:{sha256(self.text.encode()).hexdigest()}"
+
     def lines(self) -> list[str]:
         """The lines that say something: no comments, none that are empty."""
         return [line for line in self.text.splitlines() if line.strip() and not line.startswith("#")]
@@ -37,13 +41,15 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the registry itself remembers of a load: in which step of which question what was loaded."""
+    """What the registry itself remembers of a load: for which question, step and attempt what was loaded."""
 
     question: str
     step: str
+    attempt: int
     kind: str
     name: str
     version: str
+    digest: str
 
 
 @dataclass(slots=True)
@@ -53,15 +59,15 @@ class Registry:
     folder: Path
     loads: list[Load] = field(default_factory=list)
 
-    def load(self, question: str, step: str, kind: str, name: str) -> Asset:
-        """An asset by kind and name.
+    def load(self, at: tuple[str, str, int], kind: str, name: str) -> Asset:
+        """An asset by kind and name, for question, step and attempt `at`.
 
         Raises:
             UnknownAsset: there is no such file.
         """
         read = ev.track_assets(partial(self._read, kind), kind=kind, origin="registry")
         asset: Asset = read(name)
-        self.loads.append(Load(question, step, kind, asset.name, asset.version))
+        self.loads.append(Load(*at, kind, asset.name, asset.version, asset.digest))
         return asset
 
     def _read(self, kind: str, name: str) -> Asset:

@@ -55,6 +55,17 @@ def test_a_text_is_called_by_what_was_asked_for_and_has_a_digest(recorded: Recor
     assert event["digest"] == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+def test_a_digest_that_the_result_says_is_recorded(recorded: Recording) -> None:
+    @ev.track_assets(kind="prompt")
+    def load(key: str) -> dict[str, object]:
+        return {"name": key, "version": 1, "digest": "sha256:ab12"}
+
+    with ev.stage("compose"):
+        load("answer")
+
+    assert [event["digest"] for event in _events(recorded)] == ["sha256:ab12"]
+
+
 def test_names_and_versions_may_be_made_from_the_result(recorded: Recording) -> None:
     def load() -> dict[str, Any]:
         return {"meta": {"n": "budget", "v": 3}}

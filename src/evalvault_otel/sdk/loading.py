@@ -18,6 +18,7 @@ Versions = str | int | Callable[[Any], object] | None
 _NAMES: Final = ("name", "key", "screen_id", "tool_name")
 _VERSIONS: Final = ("version", "version_number")
 _IDS: Final = ("asset_id", "id")
+_DIGESTS: Final = ("digest",)
 _MAX_DIGESTED: Final = 1 << 20
 
 
@@ -36,7 +37,7 @@ def track_assets(
 
     `name` and `version` are given, or made from the result by a function, or what the result itself calls so (a mapping
     or an object); without a name the first argument that is a text, else the loader's own name. Recorded besides:
-    `asset_id` or `id`, the digest of a text, how long the call took, and, where the loader is a
+    `asset_id` or `id`, the `digest` that it says or that of a text, how long the call took, and, where the loader is a
     `functools.lru_cache`, whether it came from there. Nothing is recorded when the loader raises or returns None.
 
     Also a decorator: `@ev.track_assets(kind="prompt")`.
@@ -89,7 +90,7 @@ class _Loader:
             "version": _said(self._version, loaded, _VERSIONS),
             "id": _first_of(loaded, _IDS),
             "origin": self._origin,
-            "digest": _digest(loaded),
+            "digest": _text(_first_of(loaded, _DIGESTS)) or _digest(loaded),
             "cache_hit": self._hit(started[1]),
             "load_duration": took,
         }
