@@ -1,6 +1,8 @@
 """`export --format csv|parquet`: read back by the csv module and by pyarrow."""
 
 import csv
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +20,15 @@ FORMULA = '=1+"1",\n'
 
 @pytest.fixture
 def filled(db_url: str, tmp_path: Path) -> str:
+    return fill(db_url, tmp_path)
+
+
+def fill(db_url: str, tmp_path: Path) -> str:
+    """Two stages, one with a name that is a formula, one that uses an asset."""
     asset = {"evalvault.asset.kind": "model", "evalvault.asset.name": "gpt", "evalvault.asset.version": "4"}
     used = (SpanEvent(at(11), "evalvault.asset", asset),)
     spans = [
-        stage(1, 0, "input", {RUN_ID: RUN, "evalvault.stage.name": FORMULA, "top_k": 3}),
+        stage(1, 0, "input", {RUN_ID: RUN, "evalvault.stage.name": FORMULA, "quality_score": 0.5}),
         stage(
             2,
             1,
@@ -56,6 +63,14 @@ def test_csv_is_read_back(filled: str, tmp_path: Path) -> None:
     assert '"name":"gpt"' in second["assets"]
 
 
+def test_both_databases_give_the_same_bytes(postgres_url: str, tmp_path: Path) -> None:
+    databases = (postgres_url, f"sqlite:///{tmp_path}/same.db")
+    first, second = (export(fill(url, tmp_path), "-f", "csv").stdout for url in databases)
+
+    assert first.count(b"\r\n") == 3
+    assert first == second
+
+
 def test_raw_csv_leaves_formulas(filled: str) -> None:
     lines = export(filled, "-f", "csv", "--raw").stdout.decode().splitlines()
 
@@ -67,9 +82,13 @@ def test_parquet_is_typed_and_read_back(filled: str, tmp_path: Path) -> None:
     assert export(filled, "-f", "parquet", "-o", str(path)).returncode == 0
 
     table = parquet.read_table(path)
+    first = next(csv.DictReader(io.StringIO(export(filled, "-f", "csv").stdout.decode(), newline="")))
 
-    assert str(table.schema.field("started_ns").type) == "int64"
+    assert str(table.schema.field("started_ns").type) == "timestamp[ns, tz=UTC]"
     assert str(table.schema.field("duration_ms").type) == "double"
+    assert str(table.schema.field("metrics").type).startswith("map<string, double")
+    assert table.column("started_ns").cast("int64").to_pylist() == [at(0), at(10)]
+    assert dict(table.column("metrics").to_pylist()[0]) == json.loads(first["metrics"]) == {"input.quality_score": 0.5}
     assert table.column("stage_name").to_pylist()[0] == FORMULA
     assert table.column("span_id").to_pylist() == [sid(1), sid(2)]
 
@@ -80,6 +99,17 @@ def test_other_tables(filled: str, tmp_path: Path, table: str, rows: int) -> Non
     assert export(filled, "-f", "parquet", "--table", table, "-o", str(path)).returncode == 0
 
     assert parquet.read_table(path).num_rows == rows
+
+
+def test_parquet_without_pyarrow_says_what_to_install(filled: str, tmp_path: Path) -> None:
+    """An interpreter that finds no pyarrow, as after an installation without the extra."""
+    program = "import sys; sys.modules['pyarrow'] = None; from evalvault_otel.cli import main; main()"
+    command = [sys.executable, "-c", program, "export", RUN, "--db", filled, "-f", "parquet", "-o", str(tmp_path / "x")]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert said.returncode == 2
+    assert said.stderr.strip().endswith("Parquet needs pyarrow: pip install 'evalvault-otel[parquet]'")
+    assert list(tmp_path.glob("*x*")) == []
 
 
 def test_table_needs_a_format_that_has_tables(filled: str) -> None:

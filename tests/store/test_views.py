@@ -95,6 +95,11 @@ def test_views_say_what_was_stored(filled: str) -> None:
     ]
     assert rows(filled, "SELECT trace_id, duration_ms FROM v_trace ORDER BY trace_id") == [(tid(1), 30), (tid(2), 50)]
     assert rows(filled, "SELECT stage_id, score FROM v_metric WHERE metric_name = 'retrieval.hits'") == [("t1-s1", 2)]
+    assert rows(filled, "SELECT stage_id, score FROM v_metric WHERE metric_name LIKE '%.latency_ms' ORDER BY 1") == [
+        ("t1-s1", 10),
+        ("t1-s2", 20),
+        ("t2-s1", 50),
+    ]
     assert rows(filled, "SELECT code, stage_id FROM v_finding WHERE started_ns > 0") == [("usage_twice", "t1-s2")]
 
 

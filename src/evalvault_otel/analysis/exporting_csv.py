@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
+
+import orjson
 
 from ..store import Store
 from ..store.selecting import Selection
-from .exporting_tables import TEXT, ExportTable, rows
+from .exporting_tables import NUMBERS, TEXT, ExportTable, rows
 
 # A cell that begins with one of these is a formula to a spreadsheet. Source: OWASP, CSV Injection.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -18,20 +20,33 @@ def csv_lines(
 ) -> Iterator[tuple[int, list[bytes]]]:
     """A table as pieces of a CSV file, each with how many traces it holds.
 
-    Missing values are empty cells. Text that a spreadsheet would take for a formula gets a `'` before it, unless `raw`.
+    Missing values are empty cells, times are nanoseconds since 1970, documents and metrics are JSON. Text that a
+    spreadsheet would take for a formula gets a `'` before it, unless `raw`.
 
     Raises:
         Unavailable: the database cannot be reached.
     """
     yield 0, [_written([tuple(table.columns)])]
-    texts = [not raw and kind == TEXT for kind in table.columns.values()]
+    shown = _SHOWN if raw else {**_SHOWN, TEXT: _guarded}
+    ways = [shown.get(kind, _as_it_is) for kind in table.columns.values()]
     for traces, found in rows(store, wanted, table):
-        guarded = ([_guarded(cell) if text else cell for cell, text in zip(row, texts, strict=True)] for row in found)
-        yield traces, [_written(guarded)]
+        lines = ([show(cell) for show, cell in zip(ways, row, strict=True)] for row in found)
+        yield traces, [_written(lines)]
 
 
 def _guarded(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+def _as_it_is(cell: Any) -> Any:
+    return cell
+
+
+def _document(cell: Any) -> Any:
+    return None if cell is None else orjson.dumps(dict(cell)).decode()
+
+
+_SHOWN: Final[Mapping[str, Callable[[Any], Any]]] = {NUMBERS: _document}
 
 
 def _written(lines: Iterable[Iterable[Any]]) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..errors import MissingExtra
 from ..store import Store
 from ..store.selecting import Selection
-from .exporting_tables import BOOL, FLOAT, INT, JSON, TEXT, ExportTable, Row, rows
+from .exporting_tables import BOOL, FLOAT, INT, JSON, NUMBERS, TEXT, TIME, ExportTable, Row, rows
 
 # Rows of a row group: what is in memory together. Spans can be large.
 _GROUP: Final = 5_000
@@ -32,7 +32,7 @@ def write_parquet(
 ) -> Iterator[int]:
     """Write a table as a Parquet file; gives how many traces were read with each step.
 
-    Times are 64-bit integers in nanoseconds, documents are JSON as text.
+    Times are timestamps in nanoseconds, in UTC; metrics are a map of numbers; other documents are JSON as text.
 
     Raises:
         MissingExtra: pyarrow is not installed.
@@ -45,6 +45,8 @@ def write_parquet(
         INT: arrow.int64(),
         FLOAT: arrow.float64(),
         BOOL: arrow.bool_(),
+        TIME: arrow.timestamp("ns", "UTC"),
+        NUMBERS: arrow.map_(arrow.string(), arrow.float64()),
     }
     schema = arrow.schema([(name, types[kind]) for name, kind in table.columns.items()])
     with parquet.ParquetWriter(arrow.PythonFile(_Sink(write), mode="w"), schema, compression="zstd") as writer:

@@ -12,14 +12,15 @@ from ..store import Store
 from ..store.selecting import Selection, batches
 
 Row = tuple[Any, ...]
-TEXT, INT, FLOAT, BOOL, JSON = "text", "int", "float", "bool", "json"
+TEXT, INT, FLOAT, BOOL, JSON, TIME, NUMBERS = "text", "int", "float", "bool", "json", "time", "numbers"
 
 
 @dataclass(frozen=True, slots=True)
 class ExportTable:
     """A table: the type of each column by its name, and the records of one trace, of one run only if it is named.
 
-    Types are `text`, `int`, `float`, `bool`, and `json` for a document written as text.
+    Types are `text`, `int`, `float`, `bool`, `json` for a document written as text, `time` for nanoseconds since 1970
+    in UTC, and `numbers` for pairs of a name and a number, sorted by name.
     """
 
     columns: Mapping[str, str]
@@ -50,6 +51,8 @@ def _cell(value: Any, kind: str) -> Any:
         return None
     if kind == JSON:
         return orjson.dumps(value, default=_bytes, option=orjson.OPT_SORT_KEYS).decode()
+    if kind == NUMBERS:
+        return sorted(value.items())
     return str(value) if kind == TEXT else value
 
 
@@ -95,18 +98,18 @@ STAGES: Final = ExportTable(
     {
         "run_id": TEXT, "trace_id": TEXT, "stage_id": TEXT, "parent_stage_id": TEXT, "span_id": TEXT,
         "stage_type": TEXT, "stage_name": TEXT, "status": TEXT, "attempt": INT, "derived": BOOL,
-        "started_ns": INT, "finished_ns": INT, "duration_ms": FLOAT, "self_ms": FLOAT, "critical_ms": FLOAT,
+        "started_ns": TIME, "finished_ns": TIME, "duration_ms": FLOAT, "self_ms": FLOAT, "critical_ms": FLOAT,
         "tokens_in": INT, "tokens_out": INT, "cost_total": FLOAT,
         "error_type": TEXT, "error_message": TEXT, "error_fingerprint": TEXT,
         "input_ref": TEXT, "output_ref": TEXT, "type_source": TEXT,
-        "attributes": JSON, "metadata": JSON, "metrics": JSON, "assets": JSON,
+        "attributes": JSON, "metadata": JSON, "metrics": NUMBERS, "assets": JSON,
     },
     _stages,
 )  # fmt: skip
 ASSETS: Final = ExportTable(
     {
         **_PLACE, "stage_id": TEXT, "ordinal": INT, "kind": TEXT, "name": TEXT, "asset_id": TEXT, "version": TEXT,
-        "digest": TEXT, "origin": TEXT, "fallback": BOOL, "subtype": TEXT, "role": TEXT, "used_ns": INT,
+        "digest": TEXT, "origin": TEXT, "fallback": BOOL, "subtype": TEXT, "role": TEXT, "used_ns": TIME,
         "load_ms": FLOAT, "cache_hit": BOOL,
     },
     _assets,
@@ -119,8 +122,8 @@ FINDINGS: Final = ExportTable(
 )  # fmt: skip
 SPANS: Final = ExportTable(
     {
-        "trace_id": TEXT, "span_id": TEXT, "parent_span_id": TEXT, "name": TEXT, "kind": INT, "start_ns": INT,
-        "end_ns": INT, "status_code": INT, "status_message": TEXT, "service": TEXT, "scope": TEXT,
+        "trace_id": TEXT, "span_id": TEXT, "parent_span_id": TEXT, "name": TEXT, "kind": INT, "start_ns": TIME,
+        "end_ns": TIME, "status_code": INT, "status_message": TEXT, "service": TEXT, "scope": TEXT,
         "attributes": JSON, "events": JSON, "links": JSON, "resource": JSON,
     },
     _spans,

@@ -11,14 +11,17 @@ from itertools import islice
 import orjson
 from fastapi import APIRouter, FastAPI, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ..analysis.relevance import events, judged, parse_relevance
+from ..errors import TooLarge
 from ..ingest import Room
 from ..settings import Settings, join_address
 from ..store import Store
 from ..wire.answer import Encoding
 from ..wire.logs_json_encode import encode_logs
+from .api_models import ApiError
 from .keys import presented_key
 from .otlp_http import TooSlow, read_body
 from .receiver import LOGS, Export, Receiver
@@ -46,6 +49,7 @@ def add_relevance(app: FastAPI, receiver: Receiver, settings: Settings) -> None:
         "/runs/{run_id:path}/relevance",
         summary="Say which documents are relevant",
         response_model=Judged,
+        responses={code: {"model": ApiError} for code in (408, 413)},
         openapi_extra={"requestBody": body},
     )
     async def post_relevance(request: Request, run_id: str) -> Response:
@@ -79,8 +83,10 @@ async def _stored(request: Request, run_id: str, receiver: Receiver, settings: S
         await receiver.export(export, first)
         while batches:
             await receiver.export(export, following)
-    except TooSlow as exc:
-        return Response(orjson.dumps({"error": "Too slow", "details": str(exc)}), 408, media_type="application/json")
+    except (ClientDisconnect, TooSlow) as exc:
+        return Response(orjson.dumps(ApiError("Too slow", str(exc))), 408, media_type="application/json")
+    except TooLarge as exc:
+        return Response(orjson.dumps(ApiError("Too large", str(exc))), 413, media_type="application/json")
     return Response(orjson.dumps(made[0]), media_type="application/json")
 
 

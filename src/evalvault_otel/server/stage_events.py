@@ -1,6 +1,7 @@
 """`POST /api/stage/events`: StageEvents of EvalVault's SDK, stored as spans by the way of every other request."""
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request
@@ -20,11 +21,52 @@ from .receiver import STAGE_EVENTS, Export, Receiver
 _INVALID: Final = "Invalid stage event"
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEvents:
+    """What was stored: of one run (`run_id`), or of several (`run_ids`)."""
+
+    stored: int
+    stage_ids: list[str]
+    run_id: str | None = None
+    run_ids: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageEventError:
+    """Why nothing was stored; `index` is the place of the event that is wrong, from 0."""
+
+    error: str
+    details: str
+    index: int | None = None
+
+
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"model": StageEventError, "description": "It is no JSON"},
+    408: {"model": StageEventError, "description": "The body did not come in time"},
+    413: {"model": StageEventError, "description": "The body is too large"},
+    422: {"model": StageEventError, "description": "An event is wrong: `index` says which"},
+}
+_EXAMPLE: Final = {"run_id": "rag-001", "stage_type": "retrieval", "duration_ms": 45.2}
+_BODY: Final = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"type": ["object", "array"]}, "example": {"events": [_EXAMPLE]}},
+        "application/jsonl": {"schema": {"type": "string"}, "example": orjson.dumps(_EXAMPLE).decode()},
+    },
+}
+
+
 def add_stage_events(app: FastAPI, receiver: Receiver, settings: Settings) -> None:
     """Let `app` take StageEvents. Who sends needs a key with the scope `ingest`, where there are keys."""
     router = APIRouter(prefix="/api")
 
-    @router.post("/stage/events", summary="Store StageEvents, all or none", status_code=200)
+    @router.post(
+        "/stage/events",
+        summary="Store StageEvents, all or none",
+        response_model=StoredEvents,
+        responses=_RESPONSES,
+        openapi_extra={"requestBody": _BODY},
+    )
     async def post_events(request: Request) -> Response:
         """One StageEvent, `{"events": [...]}`, or one event per line. Answered after the commit."""
         return await _stored(request, receiver, settings)

@@ -30,4 +30,9 @@ CREATE VIEW v_metric AS
 SELECT
     s.trace_id, s.stage_id, s.run_id, s.stage_type, s.stage_name, s.started_ns,
     s.stage_type || '.' || m.key AS metric_name, CAST(m.value AS double precision) AS score
-FROM stage_event AS s CROSS JOIN LATERAL jsonb_each_text(s.metrics) AS m;
+FROM stage_event AS s CROSS JOIN LATERAL jsonb_each_text(s.metrics) AS m
+UNION ALL
+SELECT
+    s.trace_id, s.stage_id, s.run_id, s.stage_type, s.stage_name, s.started_ns,
+    s.stage_type || '.latency_ms' AS metric_name, s.duration_ms AS score
+FROM stage_event AS s WHERE s.duration_ms IS NOT NULL;
