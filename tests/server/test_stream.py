@@ -294,3 +294,10 @@ def test_a_silent_web_socket_outlives_the_patience_for_requests(serve: Serve, tm
         time.sleep(1)
         events(server, {"run_id": "r1", "stage_type": "output"})
         assert orjson.loads(web_socket.recv(timeout=10))["event"] == "stage"
+
+
+def test_who_asks_for_the_web_socket_otherwise_is_told(plain: Server) -> None:
+    answer = requests.get(plain.url("/api/stream/ws"), timeout=20)
+
+    assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
+    assert "GET /api/stream" in answer.json()["details"]

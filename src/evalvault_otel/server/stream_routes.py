@@ -18,10 +18,12 @@ from starlette.websockets import WebSocketDisconnect
 from ..errors import EvalVaultError, Forbidden
 from ..store.changes import Position
 from .api_errors import answer_of
+from .api_models import ApiError
 from .keys import Keys, presented_key
 from .keys import Scope as KeyScope
 from .stream_events import Event, Wanted, kinds_of
 from .stream_feed import Feed
+from .web import HAS_WEBSOCKETS
 
 Write = Callable[[Event], Awaitable[None]]
 
@@ -110,6 +112,18 @@ async def stream(
     # A browser that connects again repeats the address of the first time, with an older `after`.
     text = last_event_id or after
     return EventStream(request.app.state.feed, Position.of(text) if text else None, wanted, endless=follow)
+
+
+@socket_router.get("/stream/ws", include_in_schema=False)
+async def no_socket() -> Response:
+    """For those who do not ask for a WebSocket, or whose server has none."""
+    ask = (
+        "connect to it as a WebSocket"
+        if HAS_WEBSOCKETS
+        else "this server needs: pip install 'evalvault-otel[websocket]'"
+    )
+    said = ApiError("Upgrade required", f"{ask}; GET /api/stream tells the same")
+    return Response(orjson.dumps(said), 426, {"Upgrade": "websocket"}, media_type="application/json")
 
 
 @socket_router.websocket("/stream/ws")

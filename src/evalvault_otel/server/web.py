@@ -4,6 +4,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import h11
@@ -13,6 +14,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from ..settings import Settings, join_address, split_address
+
+HAS_WEBSOCKETS = find_spec("websockets") is not None
+"""Whether the package is there that uvicorn leaves the protocol of WebSockets to (extra `websocket`)."""
 
 _BACKLOG = 2048
 # Longer than the usual pause between two exports (5 s), so that clients can keep their connection.
@@ -44,7 +48,7 @@ class WebServer:
             lifespan="off",
             access_log=False,
             log_level="warning",
-            ws="websockets-sansio" if websockets else "none",
+            ws="websockets-sansio" if websockets and HAS_WEBSOCKETS else "none",
             ws_max_size=_MAX_MESSAGE,
             ws_per_message_deflate=False,
             server_header=False,
