@@ -35,6 +35,8 @@ _ALONE = (
     "server/test_storage_away.py",
     "store/test_reassemble.py",
     "store/test_unavailable.py",
+    "wire/test_json_damage.py",
+    "wire/test_salvage.py",
 )
 
 

@@ -103,7 +103,7 @@ class TestPlantedRun:
     def test_json_holds_all_parts(self, report: DebugReport) -> None:
         assert list(orjson.loads(to_json(report))) == [
             "run", "verdict", "findings", "summary", "bottlenecks", "slowest_traces", "errors", "failing_metrics",
-            "retrieval", "assets", "evidence", "recommendations",
+            "retrieval", "assets", "evidence", "recommendations", "schema_version",
         ]  # fmt: skip
 
 
