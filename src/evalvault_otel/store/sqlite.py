@@ -204,7 +204,7 @@ def _insert(table: Table) -> str:
     if table is rows.TRACE:
         # PostgreSQL has a default for it.
         columns.append("changed")
-        values.append(statement("sqlite", "next_number", frozenset()))
+        values.append(statement("sqlite", "newest", frozenset()))
     return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)})"  # noqa: S608 - our own names
 
 

@@ -87,16 +87,10 @@ e.type IN ('text', 'true', 'false')
 -- name: word
 CASE e.type WHEN 'text' THEN e.value ELSE e.type END
 
--- name: now_ms
-CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
-
--- name: next_number
+-- name: newest
 -- One transaction writes at a time, so numbers go up in the order of commits. The time keeps a number from coming again
 -- when the traces that had the highest ones are removed.
-(SELECT max(COALESCE(max(changed), 0) + 1, {now_ms}) FROM trace)
+(SELECT max(COALESCE(max(changed), 0) + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)) FROM trace)
 
 -- name: settled
-(SELECT COALESCE(max(changed) + 1, {now_ms}) FROM trace)
-
--- name: newest
-{next_number}
+(SELECT COALESCE(max(changed) + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)) FROM trace)
