@@ -17,6 +17,7 @@ _MOST_TRACES: Final = 1_000
 _MOST_LOOPING: Final = 300
 _LONGEST_WORD: Final = 64
 _SLACK_NS: Final = 2_000_000
+_LATEST_NS: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,8 @@ class SqlSymptomQueries(ABC):
 
     def windows(self, run_id: str, first_ns: int, last_ns: int) -> list[Window]:
         """See `SymptomQueries.windows`."""
-        step = (last_ns - first_ns) // WINDOWS + 1
+        # The end of the last part is a number of 64 bits, too.
+        step = min((last_ns - first_ns) // WINDOWS + 1, (_LATEST_NS - first_ns) // WINDOWS)
         found = self._read_of_run("windows", run_id, first_ns=first_ns, step_ns=step, most=_MOST_IN_WINDOW)
         return [
             Window(

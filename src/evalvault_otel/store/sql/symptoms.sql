@@ -179,7 +179,7 @@ found AS (
     SELECT s.trace_id, s.stage_id, s.span_id, s.stage_name, s.stage_type, p.stage_type AS parent_type
     FROM first AS g {of_trace(stage_event)}
     JOIN stage_event AS p ON p.trace_id = s.trace_id AND p.stage_id = s.parent_stage_id
-    WHERE s.run_id || '' = :run_id AND s.started_ns > p.finished_ns + :slack_ns
+    WHERE s.run_id || '' = :run_id AND s.started_ns - :slack_ns > p.finished_ns
     AND s.stage_type NOT IN ('evaluation', 'memory', 'ingest')
 ),
 numbered AS (
