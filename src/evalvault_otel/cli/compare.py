@@ -17,7 +17,7 @@ from ..analysis.render import to_json
 from ..errors import InvalidInput
 from ..store.comparing import Part
 from .options import Db, reading_store
-from .output import print_table
+from .output import print_table, write_or_print
 from .times import since_ns
 
 _CLOSED = 1
@@ -96,14 +96,7 @@ def _write(found: Comparison, against: list[str] | None, form: Format, output: P
         text = to_json({"comparison": found, "gate": gate}).decode()
     else:
         text = to_markdown(found, against)
-    if output is None:
-        typer.echo(text)
-        return
-    try:
-        output.write_text(text, "utf-8")
-    except OSError as exc:
-        raise InvalidInput(f"{output} cannot be written: {exc.strerror or exc}") from exc
-    typer.echo(f"written to {output}")
+    write_or_print(text, output)
 
 
 def _print(found: Comparison, against: list[str] | None) -> None:

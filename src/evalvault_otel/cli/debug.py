@@ -13,9 +13,9 @@ from ..analysis.report import ReportOptions, debug_report
 from ..analysis.report_model import DebugReport
 from ..analysis.thresholds import limits_of
 from ..analysis.viewers import Viewers, viewers_of
-from ..errors import InvalidInput
 from ..settings import load
 from .options import Db, reading_store
+from .output import write_or_print
 
 app = typer.Typer(name="debug", help="What is wrong, and where to look.", no_args_is_help=True)
 
@@ -57,14 +57,7 @@ def report(
     viewers = viewers_of(settings)
     found = debug_report(reading_store(db), run_id, options)
     text = _written(found, Format.JSON if as_json else form, viewers)
-    if output is None:
-        typer.echo(text)
-        return
-    try:
-        output.write_text(text, "utf-8")
-    except OSError as exc:
-        raise InvalidInput(f"{output} cannot be written: {exc.strerror or exc}") from exc
-    typer.echo(f"written to {output}")
+    write_or_print(text, output)
 
 
 def _written(report: DebugReport, form: Format, viewers: Viewers) -> str:

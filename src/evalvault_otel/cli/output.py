@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,6 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from ..errors import InvalidInput
 
 # In a pipe there is no width to fit: lines are never broken.
 _PIPE_WIDTH = 10_000
@@ -35,6 +38,22 @@ def print_table(columns: Sequence[str], lines: Iterable[Sequence[object]], *, nu
 
 def _cell(value: object) -> str:
     return "-" if value is None else str(value)
+
+
+def write_or_print(text: str, output: Path | None) -> None:
+    """A text onto standard output, or into a file.
+
+    Raises:
+        InvalidInput: the file cannot be written.
+    """
+    if output is None:
+        typer.echo(text)
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as exc:
+        raise InvalidInput(f"{output} cannot be written: {exc.strerror or exc}") from exc
+    typer.echo(f"written to {output}")
 
 
 @contextmanager
